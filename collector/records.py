@@ -1,0 +1,331 @@
+"""The facts: one frozen struct per kind of thing that happened in Dify.
+
+Pull, tap, database and files all make these; the store keeps them; measures count them. Nothing here reads or writes.
+
+Rules every record follows (they are what lets two sources describe one fact):
+
+* `None` means "not known"; zero means zero. An unfinished fact leaves out what only its end decides.
+* Instants are aware, in UTC. Durations are seconds. Money is Decimal beside its currency, as Dify reports it.
+* `source` says who told us, `seen_at` when. They decide between two tellings, and are no part of the fact.
+* Contents (prompts, answers, credentials) have no field.
+
+Each class names its `table` and, for the store, what settles a conflict between two tellings of one fact:
+see `collector.store.tables`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar
+
+import msgspec
+
+CONSOLE, DATABASE, TAP, FILE = "console", "database", "tap", "file"
+"""The values of `source`."""
+
+SOURCE_RANK = {DATABASE: 3, CONSOLE: 2, TAP: 1, FILE: 0}
+"""Who is believed when two sources tell different values of one field: the higher number."""
+
+FINAL_RUN_STATUSES = frozenset({"succeeded", "failed", "stopped", "partial-succeeded"})
+"""Run statuses after which Dify changes nothing. `paused` and `scheduled` runs go on later."""
+
+FINAL_NODE_STATUSES = frozenset({"succeeded", "failed", "exception", "stopped"})
+"""Node statuses after which Dify changes nothing (`retry` is replaced by what the last attempt brings)."""
+
+STALE = "stale"
+"""Our own status of a run or message that stayed open longer than `open_run_max_age`; not final: news replaces it."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What all facts share."""
+
+    table: ClassVar[str]
+    source: str  # console, database, tap, file
+    seen_at: datetime  # UTC; when this was read
+
+
+class App(Record, frozen=True, kw_only=True):
+    """One Dify app. Changes over its life; the newest telling counts. A deleted app stays, with `deleted_at`.
+
+    Source: GET /console/api/apps
+    """
+
+    table: ClassVar[str] = "app"
+    id: str
+    workspace_id: str | None = None
+    name: str | None = None
+    mode: str | None = None  # workflow, advanced-chat, chat, completion, agent-chat
+    tags: str | None = None  # names, sorted, comma between them; "" when there are none
+    is_published: bool | None = None
+    model_provider: str | None = None  # of the app's own configuration; None for workflow apps
+    model_name: str | None = None
+    created_at: datetime | None = None  # UTC
+    updated_at: datetime | None = None  # UTC
+    deleted_at: datetime | None = None  # UTC; when we noticed
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """One run of a Dify workflow or chatflow. Final once its status is one of FINAL_RUN_STATUSES.
+
+    `reported_tokens` is Dify's own total: it counts model calls again and is known wrong in some versions, so it is
+    compared with the calls and never added to them.
+
+    Source: GET /console/api/apps/{app_id}/workflow-runs, /workflow-app-logs, /workflow-runs/{run_id};
+    SSE workflow_started, workflow_finished, workflow_paused
+    """
+
+    table: ClassVar[str] = "run"
+    id: str  # Dify's uuid; the key
+    app_id: str | None = None
+    workspace_id: str | None = None
+    workflow_id: str | None = None
+    version: str | None = None  # of the workflow: its publishing time, or "draft"
+    status: str  # running, succeeded, failed, stopped, partial-succeeded, paused, stale
+    is_final: bool
+    triggered_from: str | None = None  # app-run, debugging, webhook, schedule, plugin
+    is_debug: bool | None = None  # a console test run; left out of default answers
+    user_id: str | None = None  # end user or account
+    user_kind: str | None = None  # end_user, account
+    session_id: str | None = None  # what the caller sent as `user`
+    conversation_id: str | None = None
+    message_id: str | None = None
+    created_at: datetime | None = None  # UTC
+    finished_at: datetime | None = None  # UTC; None while it runs
+    elapsed_seconds: float | None = None  # wall time as Dify reports it; None while it runs
+    reported_tokens: int | None = None  # prompt + completion as Dify totals them; None while it runs
+    steps: int | None = None  # top-level nodes; None while it runs
+    exceptions: int | None = None  # nodes that failed while the run went on
+    error_class: str | None = None  # of collector.ledger.ERROR_CLASSES; None when it did not fail
+    leaves_known: bool | None = None  # True once every node execution was read from a telling with usage
+
+
+class NodeExecution(Record, frozen=True, kw_only=True):
+    """One node of a run, executed once (a retried node is one execution).
+
+    `reported_tokens` of an iteration, loop or tool node repeats what other facts say: never a sum over nodes.
+
+    Source: GET /console/api/apps/{app_id}/workflow-runs/{run_id}/node-executions; SSE node_started, node_finished,
+    iteration_completed, loop_completed
+    """
+
+    table: ClassVar[str] = "node_execution"
+    id: str  # Dify's uuid; of a container node: see ledger.container_key
+    run_id: str | None = None  # None for single-step test runs
+    app_id: str | None = None
+    workspace_id: str | None = None
+    node_id: str | None = None  # of the graph; repeats inside iterations
+    node_type: str | None = None  # llm, code, tool, iteration, ...; Dify's own words
+    title: str | None = None
+    container_id: str | None = None  # node_id of the iteration or loop around it
+    status: str  # running, succeeded, failed, exception, stopped, retry, paused
+    is_final: bool
+    is_debug: bool | None = None
+    created_at: datetime | None = None  # UTC, whole seconds
+    finished_at: datetime | None = None  # UTC
+    elapsed_seconds: float | None = None
+    reported_tokens: int | None = None  # execution_metadata.total_tokens
+    error_class: str | None = None
+
+
+class ModelCall(Record, frozen=True, kw_only=True):
+    """One leaf call of a model: the only thing whose tokens are added up.
+
+    The key is the node execution's id in workflows and chatflows, the message's id in chat, completion and agent
+    apps. An estimate stands for the calls of a run whose nodes told no usage; its key is the run's id, and it goes
+    when the run's real calls, or the knowledge that it made none, arrive.
+
+    Source: node executions (process_data.usage and its copies), message_end, console messages
+    """
+
+    table: ClassVar[str] = "model_call"
+    id: str
+    run_id: str | None = None
+    message_id: str | None = None
+    conversation_id: str | None = None
+    app_id: str | None = None
+    workspace_id: str | None = None
+    node_id: str | None = None
+    node_type: str | None = None  # llm, question-classifier, ...; "message" for apps without nodes
+    model_provider: str | None = None  # org/plugin/name (ledger.provider_name); None: not told
+    model_name: str | None = None  # None: not told
+    status: str  # succeeded, failed, stopped
+    is_final: bool
+    is_estimate: bool = False
+    is_debug: bool | None = None
+    is_vision: bool | None = None  # the prompt held an image; None: not told
+    created_at: datetime | None = None  # UTC
+    finished_at: datetime | None = None  # UTC
+    input_tokens: int | None = None  # prompt, cached input as the provider counts it
+    output_tokens: int | None = None  # completion, reasoning included
+    tokens: int | None = None  # input + output; known alone when only a total was told
+    cached_input_tokens: int | None = None
+    reasoning_output_tokens: int | None = None
+    cost: Decimal | None = None  # as Dify reports it
+    currency: str | None = None  # ISO 4217 as Dify says; None only where cost is
+    latency_seconds: float | None = None  # of the call as Dify reports it; of a message: the whole answer
+    time_to_first_token_seconds: float | None = None  # None when not streamed
+    error_class: str | None = None
+
+
+class Message(Record, frozen=True, kw_only=True):
+    """One question with its answer. Dify marks no end: an empty one stays open, then counts as stale.
+
+    `reported_input_tokens` and `reported_output_tokens` are Dify's; of a chatflow they repeat its run.
+
+    Source: GET /console/api/apps/{app_id}/chat-messages, /messages/{id}; SSE message_end, error
+    """
+
+    table: ClassVar[str] = "message"
+    id: str
+    app_id: str | None = None
+    workspace_id: str | None = None
+    conversation_id: str | None = None
+    run_id: str | None = None  # None for apps without a workflow
+    status: str  # open, succeeded, failed, stopped, stale
+    is_final: bool
+    invoke_from: str | None = None  # service-api, web-app, explore, debugger, trigger
+    is_debug: bool | None = None
+    user_id: str | None = None
+    user_kind: str | None = None  # end_user, account
+    session_id: str | None = None
+    created_at: datetime | None = None  # UTC, whole seconds
+    finished_at: datetime | None = None  # UTC; created_at + latency where the source tells no end
+    latency_seconds: float | None = None  # the whole request, as the user waits
+    time_to_first_token_seconds: float | None = None
+    reported_input_tokens: int | None = None
+    reported_output_tokens: int | None = None
+    reported_cost: Decimal | None = None
+    currency: str | None = None
+    error_class: str | None = None
+
+
+class Conversation(Record, frozen=True, kw_only=True):
+    """One conversation of an app. Changes as messages come; the newest telling counts.
+
+    Source: GET /console/api/apps/{app_id}/chat-conversations, /completion-conversations
+    """
+
+    table: ClassVar[str] = "conversation"
+    id: str
+    app_id: str | None = None
+    workspace_id: str | None = None
+    user_id: str | None = None
+    user_kind: str | None = None
+    session_id: str | None = None
+    is_debug: bool | None = None
+    created_at: datetime | None = None  # UTC
+    updated_at: datetime | None = None  # UTC; bumped when a message starts
+    messages: int | None = None  # as Dify counts them
+
+
+class Feedback(Record, frozen=True, kw_only=True):
+    """The rating one side gave one message; it may change or be withdrawn, and the newest telling counts.
+
+    Source: GET /console/api/apps/{app_id}/feedbacks/export, `feedbacks` of a message, GET /v1/app/feedbacks
+    """
+
+    table: ClassVar[str] = "feedback"
+    id: str  # message id / from_source: one rating each
+    message_id: str
+    from_source: str  # user, admin
+    app_id: str | None = None
+    workspace_id: str | None = None
+    conversation_id: str | None = None
+    user_id: str | None = None
+    rating: str  # like, dislike, withdrawn
+    created_at: datetime | None = None  # UTC
+    updated_at: datetime | None = None  # UTC
+
+
+class User(Record, frozen=True, kw_only=True):
+    """An end user or an account of the console.
+
+    Source: created_by_end_user and created_by_account of runs and app logs, from_end_user_* of conversations
+    """
+
+    table: ClassVar[str] = "end_user"
+    id: str
+    kind: str  # end_user, account
+    workspace_id: str | None = None
+    session_id: str | None = None  # what callers send as `user`; None for accounts
+    name: str | None = None  # of an account
+
+
+class Request(Record, frozen=True, kw_only=True):
+    """One HTTP call to Dify as its caller saw it, whether or not it became a run.
+
+    Source: the tap
+    """
+
+    table: ClassVar[str] = "request"
+    id: str
+    app_id: str | None = None
+    workspace_id: str | None = None
+    key_fingerprint: str | None = None  # SHA-256 of the app key, first 16 hex digits
+    method: str
+    route: str  # template: /v1/chat-messages, /v1/workflows/run, ...
+    status_code: int | None = None  # None: the upstream never answered
+    is_stream: bool | None = None
+    created_at: datetime  # UTC; request head complete
+    duration_seconds: float | None = None  # request to last byte
+    time_to_first_byte_seconds: float | None = None
+    time_to_first_token_seconds: float | None = None
+    request_bytes: int | None = None
+    response_bytes: int | None = None
+    interrupted_by: str | None = None  # client, upstream; None: it ended well
+    error_class: str | None = None
+    run_id: str | None = None
+    message_id: str | None = None
+
+
+class Pull(Record, frozen=True, kw_only=True):
+    """One pass of our own over one stream of one app: how freshness and failures come out of the same faces.
+
+    Source: collector.collect
+    """
+
+    table: ClassVar[str] = "pull"
+    id: str
+    stream: str  # runs, app-logs, node-executions, conversations, messages, feedback, apps
+    app_id: str | None = None  # None for streams of the whole workspace
+    created_at: datetime  # UTC; start of the pass
+    seconds: float
+    requests: int
+    pages: int
+    records: int
+    parse_failures: int  # records set aside
+    error_class: str | None = None  # unauthorized, forbidden, not_found, unavailable, store, other
+    is_complete: bool  # the walk reached the watermark
+
+
+class Watermark(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of `stream` in `app_id` created before `complete_until` is stored (promise 7)."""
+
+    source: str
+    stream: str
+    app_id: str  # "" for streams of the whole workspace
+    complete_until: datetime  # UTC
+
+
+FACTS: tuple[type[Record], ...] = (
+    App,
+    Run,
+    NodeExecution,
+    ModelCall,
+    Message,
+    Conversation,
+    Feedback,
+    User,
+    Request,
+    Pull,
+)
+"""Every kind of record, in the order their tables are made."""
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a batch: how many facts were new, told us more, or were known already."""
+
+    new: int = 0
+    changed: int = 0
+    known: int = 0
