@@ -51,7 +51,7 @@ EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo
 """Periods lie between these: far enough from the ends of the calendar that every step has a next one."""
 
 _SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SPAN = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
+_SPAN = re.compile(r"(\d{1,8})([smhdw])", re.ASCII)
 _YEAR, _MONTH, _WEEK = (re.compile(form, re.ASCII) for form in (r"\d{4}", r"\d{4}-\d{2}", r"\d{4}-?W\d{2}"))
 
 
