@@ -62,6 +62,17 @@ def load_settings(overrides: Mapping[str, object], env: Mapping[str, str], confi
     return settings.told_by({name: one.origin for name, one in given.items()})
 
 
+def example_file() -> str:
+    """A dify-metric.toml that names every setting, each commented out, with its help and its default or an example."""
+    lines = [
+        "# Settings of dify-metric, each with its default or an example. Environment variables and the command line",
+        '# win over this file. A secret may stand in a file of its own: dify_token_file = "/run/secrets/dify_token".',
+    ]
+    for setting in describe(Settings()):
+        lines += ["", f"# {setting.help}", f"#{_toml_example(setting.name)}"]
+    return "\n".join(lines) + "\n"
+
+
 def _path(config_path: Path | None, env: Mapping[str, str]) -> Path | None:
     if config_path or env.get(CONFIG_VARIABLE):
         return config_path or Path(env[CONFIG_VARIABLE])
