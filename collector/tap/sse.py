@@ -93,6 +93,13 @@ class Events:
         """The stream has ended: return the last event, if its blank line is missing."""
         return self.feed(b"\n\n")
 
+    def count_piece(self, name: str) -> None:
+        """A non-empty answer piece went by: for those the caller had to decode to see that."""
+        if name == "message" and self._has_agent_pieces:
+            return  # agents of 1.16 repeat the whole answer as one `message` at the end
+        self._has_agent_pieces = self._has_agent_pieces or name == "agent_message"
+        self.pieces += 1
+
     def _hold_tail(self, part: bytes) -> None:
         self._is_idle = False
         if self._is_skipping and self._tail:
@@ -123,7 +130,11 @@ class Events:
                     self._data = []
                     self._held = 0
                 self._is_skipping = False
-            elif not self._is_skipping and line.startswith(b"data:"):
+            elif self._is_skipping:
+                continue
+            elif self._held + len(line) > self._limit:
+                self._skip_oversized()
+            elif line.startswith(b"data:"):
                 self._take(line)
         return found
 
@@ -131,21 +142,17 @@ class Events:
         """One `data:` line: skip the event it starts, or keep it."""
         if not self._data and (named := _NAME.match(line)) and (name := named[2].decode()) not in WORTH:
             self._is_skipping = True
-            if name in PIECES:
-                self._count_piece(name, named)
+            if name in PIECES and not _EMPTY_PIECE.search(line):
+                self._take_piece(name, named)
             return
         value = line[6 if line.startswith(b"data: ") else 5 :].removesuffix(b"\r")
         if not value:
             return
         self._data.append(value)
-        self._held += len(value)
-        if self._held > self._limit:
-            self._skip_oversized()
+        self._held += len(line)
 
-    def _count_piece(self, name: str, named: re.Match[bytes]) -> None:
-        if name == "message" and self._has_agent_pieces:
-            return  # agents of 1.16 repeat the whole answer as one `message` at the end
-        self._has_agent_pieces = self._has_agent_pieces or name == "agent_message"
-        self._quick_start, self._quick_empty = named[0], b'"%b":%b""' % (PIECES[name], named[1])
-        if not _EMPTY_PIECE.search(named.string):
-            self.pieces += 1
+    def _take_piece(self, name: str, named: re.Match[bytes]) -> None:
+        before = self.pieces
+        self.count_piece(name)
+        if self.pieces != before:
+            self._quick_start, self._quick_empty = named[0], b'"%b":%b""' % (PIECES[name], named[1])
