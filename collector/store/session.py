@@ -51,8 +51,9 @@ class Session:
         try:
             yield
         finally:
-            for name in tables:
-                self._connection.unregister(name)
+            with suppress(duckdb.Error):  # an aborted transaction refuses; its own error is the one to tell
+                for name in tables:
+                    self._connection.unregister(name)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
