@@ -8,6 +8,7 @@
     ├── Unavailable      Dify cannot answer now              try later (`retry_after_seconds`)
     ├── ShapeError       one record cannot be read           set it aside, count it, go on
     ├── StoreError       the store refused a batch           stop the pass, keep the watermark
+    │   └── StoreBusy    another process holds the file      ask the service that runs there
     └── QueryError       the question has no answer          tell the caller, HTTP 400
 
 Messages say what, where, what was expected and what to do. They never carry a credential, a prompt or an answer.
@@ -54,6 +55,10 @@ class ShapeError(DifyMetricError):
 
 class StoreError(DifyMetricError):
     """The store could not be opened, read or written."""
+
+
+class StoreBusy(StoreError):
+    """Another process has the store open: a running service, most likely."""
 
 
 class QueryError(DifyMetricError):
