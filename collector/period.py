@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from collector.errors import QueryError
@@ -120,6 +121,17 @@ class Period:
             at = after(at, grain, self.zone)
         return found
 
+    def offsets(self) -> tuple[tuple[datetime, timedelta], ...]:
+        """The zone's distances from UTC inside the period: (from when on, distance), oldest first, never empty.
+
+        With these a day is arithmetic: no database needs to know a time zone, or agree with ours about one.
+        """
+        return _offsets(self.start, self.end, self.zone)
+
+    def day_start(self, day: date) -> datetime:
+        """The UTC instant at which a local calendar day begins."""
+        return datetime(day.year, day.month, day.day, tzinfo=self.zone).astimezone(UTC)
+
     @classmethod
     def parse(
         cls, *, since: str | None = None, until: str | None = None, tz: str = "UTC", now: datetime, default: str = "7d"
@@ -170,6 +182,33 @@ def after(at: datetime, grain: Grain, place: tzinfo) -> datetime:
     else:
         local = _shift_months(local, 1 if grain is Grain.MONTH else 12)
     return local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=place).astimezone(UTC)
+
+
+@lru_cache(maxsize=256)
+def _offsets(start: datetime, end: datetime, place: ZoneInfo) -> tuple[tuple[datetime, timedelta], ...]:
+    found, at = [(start, _distance(start, place))], start
+    while at < end:
+        later = min(at + timedelta(days=1), end)
+        if _distance(later, place) != found[-1][1]:
+            found.append((_change(at, later, place), _distance(later, place)))
+        at = later
+    return tuple(found)
+
+
+def _change(before: datetime, later: datetime, place: ZoneInfo) -> datetime:
+    """The first whole second after `before` at which the distance from UTC is that of `later`."""
+    low, high = int(before.timestamp()), int(later.timestamp()) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _distance(datetime.fromtimestamp(middle, UTC), place) == _distance(later, place):
+            high = middle
+        else:
+            low = middle
+    return datetime.fromtimestamp(high, UTC)
+
+
+def _distance(at: datetime, place: ZoneInfo) -> timedelta:
+    return at.astimezone(place).utcoffset() or timedelta()
 
 
 def _bounds(written: str, place: ZoneInfo, now: datetime, field: str) -> tuple[datetime, datetime]:
