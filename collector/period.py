@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -131,6 +131,15 @@ class Period:
     def day_start(self, day: date) -> datetime:
         """The UTC instant at which a local calendar day begins."""
         return datetime(day.year, day.month, day.day, tzinfo=self.zone).astimezone(UTC)
+
+    def local(self, at: datetime) -> datetime:
+        """An instant as the zone's clocks show it, at a fixed distance from UTC.
+
+        Fixed, since Python compares two times of one zone by their clock faces: of an hour that happens twice it would
+        say that both are the same.
+        """
+        shown = at.astimezone(self.zone)
+        return shown.astimezone(timezone(shown.utcoffset() or timedelta()))
 
     @classmethod
     def parse(

@@ -14,10 +14,10 @@ ZONES = ("UTC", "Asia/Shanghai", "Asia/Kathmandu", "Europe/Berlin", "America/Hav
 
 
 def test_a_period_over_a_clock_change_has_two_offsets():
-    november = Period(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC), zone("Europe/Berlin"))
+    october = Period(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC), zone("Europe/Berlin"))
 
-    assert november.offsets() == (
-        (november.start, timedelta(hours=2)),
+    assert october.offsets() == (
+        (october.start, timedelta(hours=2)),
         (datetime(2026, 10, 25, 1, tzinfo=UTC), timedelta(hours=1)),
     )
 
@@ -49,6 +49,15 @@ def test_a_day_starts_where_the_grain_says(tz, at):
     period = Period(at, at, zone(tz))
 
     assert period.day_start(at.astimezone(period.zone).date()) == floor(at, Grain.DAY, period.zone)
+
+
+def test_the_hour_that_happens_twice_is_two_hours():
+    october = Period(datetime(2026, 10, 25, tzinfo=UTC), datetime(2026, 10, 26, tzinfo=UTC), zone("Europe/Berlin"))
+
+    first, second = (october.local(datetime(2026, 10, 25, hour, tzinfo=UTC)) for hour in (0, 1))
+
+    assert first < second
+    assert [first.isoformat(), second.isoformat()] == ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"]
 
 
 def test_where_midnight_happens_twice_the_day_starts_at_the_first():
