@@ -58,7 +58,7 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None) -> Answer:
     names = key_names(query)
     found = []
     for key, cells in facts.items():
-        row = dict(zip(names, _local(key, query), strict=True))
+        row = dict(zip(names, (_shown(part, query) for part in key), strict=True))
         for measure in query.measures:
             row[measure.name] = value_of(measure, key, cells, query, now)
         found.append(row)
@@ -137,9 +137,8 @@ def _step_start(step: object, query: Query) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + FIXED_STEPS[query.grain] * cast(int, step)
 
 
-def _local(key: Key, query: Query) -> list[object]:
-    """A row's key as it is shown: instants in the period's zone."""
-    return [part.astimezone(query.period.zone) if isinstance(part, datetime) else part for part in key]
+def _shown(part: object, query: Query) -> object:
+    return query.period.local(part) if isinstance(part, datetime) else part
 
 
 def _group(key: Key, query: Query) -> Key:

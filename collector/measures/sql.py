@@ -149,7 +149,7 @@ def _over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[F
     cells = _cells(measures)
     columns = [
         *keys,
-        *(f"{_aggregate(cell, is_filtered, bool(keys))} AS {cell[0].family or cell[0].name}" for cell in cells),
+        *(f"{_aggregate(cell, is_filtered, bool(keys))} AS {_name(cell)}" for cell in cells),
         *(f"count(*) FILTER (WHERE {flag.where}) AS flag_{flag.name}" for flag in flags),
     ]
     sql = _grouped(rows.select(columns, conditions), len(keys))
@@ -190,6 +190,10 @@ def _cells(measures: Sequence[Measure]) -> tuple[tuple[Measure, ...], ...]:
         shared = (measure.family, measure.column, measure.where) if measure.kind is Kind.QUANTILE else measure.name
         found[shared] = (*found.get(shared, ()), measure)
     return tuple(found.values())
+
+
+def _name(cell: Sequence[Measure]) -> str:
+    return cell[0].name if len(cell) == 1 else f"{cell[0].family}_quantiles"
 
 
 def _aggregate(cell: Sequence[Measure], is_filtered: bool, is_grouped: bool) -> str:

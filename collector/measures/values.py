@@ -31,7 +31,7 @@ def value_of(measure: Measure, key: Key, cells: Cells, query: Query, now: dateti
             return _divided(value_of(measure.parts[0], key, cells, query, now), _seconds(key, query, now))
         case Kind.LATEST | Kind.EARLIEST:
             at = cells.get(measure)
-            return at.astimezone(query.period.zone) if isinstance(at, datetime) else None
+            return query.period.local(at) if isinstance(at, datetime) else None
         case _:
             return cells[measure] if measure in cells else _of_nothing(measure, key, query)
 

@@ -12,7 +12,7 @@ import msgspec
 from collector.measures.query import Answer, Query, run
 from collector.period import Period, zone
 from collector.records import Record, Watermark
-from collector.store.tables import TABLES, table_of
+from collector.store.tables import TABLES
 from tests.builders import NOON
 
 
@@ -29,11 +29,13 @@ class Facts:
         )
 
     def put(self, *records: Record | Watermark) -> None:
+        kinds: dict[str, list[dict[str, object]]] = {}
         for record in records:
-            table = "watermark" if isinstance(record, Watermark) else table_of(type(record)).name
-            values = msgspec.structs.asdict(record)
-            places = ", ".join("?" * len(values))
-            self._connection.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", [*values.values()])
+            kinds.setdefault(type(record).table, []).append(msgspec.structs.asdict(record))
+        for table, told in kinds.items():
+            places = ", ".join([f"({', '.join('?' * len(told[0]))})"] * len(told))
+            values = [value for each in told for value in each.values()]
+            self._connection.execute(f"INSERT INTO {table} ({', '.join(told[0])}) VALUES {places}", values)
 
     def clear(self) -> None:
         for table in (*(table.name for table in TABLES), "watermark"):
