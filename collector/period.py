@@ -39,7 +39,7 @@ class Grain(StrEnum):
         try:
             return cls(name)
         except ValueError:
-            raise QueryError(f"no grain {name!r}; there are {', '.join(cls)}", field="grain") from None
+            raise QueryError(f"no grain {name!r}; there are {', '.join(cls)}", field="grain", choices=cls) from None
 
 
 FIXED_STEPS = {
