@@ -16,6 +16,8 @@ Messages say what, where, what was expected and what to do. They never carry a c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class DifyMetricError(Exception):
     """The root: catch it to mean "anything dify-metric raises on purpose"."""
@@ -64,12 +66,13 @@ class StoreBusy(StoreError):
 class QueryError(DifyMetricError):
     """A query names a measure, dimension, period or filter that does not exist or does not fit.
 
-    `field` is the query's parameter at fault ("measure", "by", "since", ...).
+    `field` is the query's parameter at fault ("measure", "by", "since", ...); `choices` what could stand there.
     """
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    def __init__(self, message: str, *, field: str | None = None, choices: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.field = field
+        self.choices = tuple(choices)
 
 
 def _brief(value: object) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from collector.errors import QueryError
@@ -38,7 +39,7 @@ class Grain(StrEnum):
         try:
             return cls(name)
         except ValueError:
-            raise QueryError(f"no grain {name!r}; there are {', '.join(cls)}", field="grain") from None
+            raise QueryError(f"no grain {name!r}; there are {', '.join(cls)}", field="grain", choices=cls) from None
 
 
 FIXED_STEPS = {
@@ -121,6 +122,26 @@ class Period:
             at = after(at, grain, self.zone)
         return found
 
+    def offsets(self) -> tuple[tuple[datetime, timedelta], ...]:
+        """The zone's distances from UTC inside the period: (from when on, distance), oldest first, never empty.
+
+        With these a day is arithmetic: no database needs to know a time zone, or agree with ours about one.
+        """
+        return _offsets(self.start, self.end, self.zone)
+
+    def day_start(self, day: date) -> datetime:
+        """The UTC instant at which a local calendar day begins."""
+        return _utc(datetime(day.year, day.month, day.day), self.zone)
+
+    def local(self, at: datetime) -> datetime:
+        """An instant as the zone's clocks show it, at a fixed distance from UTC.
+
+        Fixed, since Python compares two times of one zone by their clock faces: of an hour that happens twice it would
+        say that both are the same.
+        """
+        shown = at.astimezone(self.zone)
+        return shown.astimezone(timezone(shown.utcoffset() or timedelta()))
+
     def _is_whole(self, grain: Grain) -> bool:
         return self.start < self.end and all(floor(at, grain, self.zone) == at for at in (self.start, self.end))
 
@@ -189,6 +210,33 @@ def after(at: datetime, grain: Grain, place: tzinfo) -> datetime:
     else:
         local = _shift_months(local, 1 if grain is Grain.MONTH else 12)
     return _utc(local, place)
+
+
+@lru_cache(maxsize=256)
+def _offsets(start: datetime, end: datetime, place: ZoneInfo) -> tuple[tuple[datetime, timedelta], ...]:
+    found, at = [(start, _distance(start, place))], start
+    while at < end:
+        later = min(at + timedelta(days=1), end)
+        if _distance(later, place) != found[-1][1]:
+            found.append((_change(at, later, place), _distance(later, place)))
+        at = later
+    return tuple(found)
+
+
+def _change(before: datetime, later: datetime, place: ZoneInfo) -> datetime:
+    """The first whole second after `before` at which the distance from UTC is that of `later`."""
+    low, high = int(before.timestamp()), int(later.timestamp()) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _distance(datetime.fromtimestamp(middle, UTC), place) == _distance(later, place):
+            high = middle
+        else:
+            low = middle
+    return datetime.fromtimestamp(high, UTC)
+
+
+def _distance(at: datetime, place: ZoneInfo) -> timedelta:
+    return at.astimezone(place).utcoffset() or timedelta()
 
 
 def _utc(local: datetime, place: tzinfo) -> datetime:

@@ -305,6 +305,7 @@ class Pull(Record, frozen=True, kw_only=True):
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of `stream` in `app_id` created before `complete_until` is stored (promise 7)."""
 
+    table: ClassVar[str] = "watermark"
     source: str
     stream: str
     app_id: str  # "" for streams of the whole workspace
