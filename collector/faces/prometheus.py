@@ -21,11 +21,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, INFO, INFO_LABELS, WINDOWS, Family
-from collector.measures.answer import Rows, run
 from collector.measures.ask import Moment, Query
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.fragments import has_column
 from collector.measures.measure import Kind, Measure
+from collector.measures.query import Rows, run
 from collector.period import Period
 
 Labels: TypeAlias = tuple[str, ...]
@@ -153,11 +153,10 @@ class Exposition(Collector):
         return found
 
     def _raised(self, name: str, values: Values) -> Values:
-        """The values, none below what an earlier scrape said."""
-        highest = self._highest.setdefault(name, {})
-        for labels, value in values.items():
-            highest[labels] = max(value, highest.get(labels, 0.0))
-        return dict(highest)
+        """The values, none below what the scrape before said. Series that are gone (an app's mode became known) go."""
+        before = self._highest.get(name, {})
+        self._highest[name] = {labels: max(value, before.get(labels, 0.0)) for labels, value in values.items()}
+        return self._highest[name]
 
 
 def _final(measure: Measure, family: Family | None = None) -> Measure:
@@ -175,8 +174,8 @@ def _buckets(spread: Measure, bounds: tuple[float, ...]) -> tuple[Measure, ...]:
     base = replace(_final(spread), family=None, quantile=None, kind=Kind.COUNT)
     known = f"({base.where}) AND ({base.column}) IS NOT NULL"
     below = (
-        replace(base, name=f"{spread.family}_{bound:g}", where=f"({base.where}) AND ({base.column}) <= {bound!r}")
-        for bound in bounds
+        replace(base, name=f"{spread.family}_{place}", where=f"({base.where}) AND ({base.column}) <= {bound!r}")
+        for place, bound in enumerate(bounds)
     )
     count = replace(base, name=f"{spread.family}_count", where=known)
     return (*below, count, replace(base, name=f"{spread.family}_sum", kind=Kind.TOTAL))
