@@ -1,0 +1,226 @@
+"""Where the parts meet: the store, Dify's console, the catalogue's faces and the clock become one service.
+
+What comes in are Settings; what goes out is a Service that commands and the web server use. Parts get each other as
+plain callables here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+import collector
+from collector.collect import Collector, Options
+from collector.faces import intake, prometheus, rest
+from collector.faces.prometheus import Exposition, Tally
+from collector.passes import Progress
+from collector.pull.console import Access, Console
+from collector.records import CONSOLE, Pull, Record, Stored, Watermark
+from collector.schedule import Schedule
+from collector.settings import Settings
+from collector.store import Store, open_store
+
+Clock = Callable[[], datetime]
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def utc_now() -> datetime:
+    """The clock of every process that serves people."""
+    return datetime.now(UTC)
+
+
+class Service:
+    """One store with everything around it. Close it when done; it holds the store's file."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock = utc_now,
+        transport: httpx.AsyncBaseTransport | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.store: Store = open_store(settings.store, now=clock())
+        self.stored: Counter[str] = Counter()
+        self.console = _console(settings, transport)
+        self._is_up = False
+        self._passing = asyncio.Lock()
+        self._collector = self.console and Collector(
+            self.console,
+            self.put,
+            self.store.rows,
+            self.store.watermark,
+            options=options(settings, clock()),
+            clock=clock,
+            on_progress=on_progress,
+        )
+
+    def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> Stored:
+        """Store a batch and count what became of it."""
+        stored = self.store.put(records, watermarks)
+        self.stored["ingested"] += stored.new + stored.changed
+        self.stored["duplicate"] += stored.known
+        return stored
+
+    async def pull(self) -> list[Pull]:
+        """One pass over Dify; passes take turns. [] where no Dify is set."""
+        if self._collector is None:
+            return []
+        async with self._passing:
+            pulls = await self._collector.collect()
+        self._is_up = any(pull.stream == "apps" and pull.is_complete for pull in pulls)
+        return pulls
+
+    def web(self) -> FastAPI:
+        """The application that `serve` serves: REST, /metrics, and the schedule while it runs."""
+        settings = self.settings
+        app = rest.application(self.store.rows, self.clock, timezone=settings.report_timezone, lifespan=self._life)
+        service = intake.Service(version=collector.__version__, store=str(Path(settings.store).resolve()))
+        app.include_router(
+            intake.router(
+                service,
+                self.put,
+                self.pull if self.console else None,
+                token=_secret(settings.ingest_token),
+                is_local=settings.listen.host in LOOPBACK,
+            )
+        )
+        app.include_router(prometheus.router(self._exposition()))
+        return app
+
+    async def close(self) -> None:
+        """Let go of Dify and of the store's file."""
+        if self._collector is not None:
+            await self._collector.aclose()
+        if self.console is not None:
+            await self.console.aclose()
+        await asyncio.to_thread(self.store.close)
+
+    @asynccontextmanager
+    async def _life(self, _: FastAPI) -> AsyncIterator[None]:
+        if self.console is None:
+            yield
+            return
+        async with Schedule(self.pull, every=self.settings.pull_interval):
+            yield
+
+    def _exposition(self) -> Exposition:
+        return Exposition(
+            self.store.rows, clock=self.clock, counting_since=self.store.counting_since, tallies=self._tallies()
+        )
+
+    def _tallies(self) -> Iterable[Tally]:
+        version = {(collector.__version__,): 1.0}
+        yield Tally("dify_metric_build_info", "Which dify-metric this is; 1.", ("version",), lambda: version, False)
+        yield Tally(
+            "dify_metric_rows_ingested_total",
+            "Facts stored because they were new or told more, since this process began.",
+            (),
+            lambda: {(): self.stored["ingested"]},
+        )
+        yield Tally(
+            "dify_metric_rows_duplicate_total",
+            "Facts told again that were known already, since this process began.",
+            (),
+            lambda: {(): self.stored["duplicate"]},
+        )
+        console = self.console
+        if console is None:
+            return
+        yield Tally(
+            "dify_metric_source_up",
+            "Whether the last pass over Dify's apps succeeded.",
+            ("source",),
+            lambda: {(CONSOLE,): float(self._is_up)},
+            False,
+        )
+        yield Tally(
+            "dify_metric_source_requests_total",
+            "Requests to Dify, retries included, since this process began; code is the HTTP status or what went wrong.",
+            ("source", "endpoint", "code"),
+            lambda: {(CONSOLE, *key): float(number) for key, number in console.requests.items()},
+        )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop (SIGINT, SIGTERM)."""
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    service = Service(settings)
+    try:
+        await web_server(service.web(), settings.listen.host, settings.listen.port).serve()
+    finally:
+        await service.close()
+
+
+def web_server(app: FastAPI | object, host: str, port: int) -> uvicorn.Server:
+    """A server for one application; logs go where ours go."""
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+    )
+    return uvicorn.Server(config)
+
+
+def options(settings: Settings, now: datetime) -> Options:
+    """What the settings say about pulling."""
+    return Options(
+        since=now - timedelta(days=settings.history_days),
+        overlap=settings.pull_overlap,
+        budget=timedelta(seconds=settings.pull_budget_seconds),
+        node_budget=settings.node_budget,
+        open_run_max_age=settings.open_run_max_age,
+        message_open_for=timedelta(seconds=settings.message_open_seconds),
+        debug_runs=settings.pull_debug_runs,
+        read_completions=settings.read_completions,
+    )
+
+
+def _console(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> Console | None:
+    if settings.dify_url is None or settings.sign_in is None:
+        return None
+    access = Access(
+        url=settings.dify_url,
+        path_prefix=settings.dify_path_prefix,
+        admin_key=_secret(settings.dify_admin_key),
+        workspace_id=settings.dify_workspace_id,
+        email=settings.dify_email,
+        password=_secret(settings.dify_password),
+        token=_secret(settings.dify_token),
+    )
+    return Console(
+        access,
+        concurrency=settings.pull_concurrency,
+        timeout_seconds=settings.request_timeout_seconds,
+        retries=settings.retries,
+        transport=transport,
+    )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value else None
+
+
+def counts(pulls: Iterable[Pull]) -> list[Mapping[str, object]]:
+    """Pulls as the service tells them."""
+    names = intake.Passed.model_fields
+    return [{name: getattr(pull, name) for name in names} for pull in pulls]
