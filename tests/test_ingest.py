@@ -101,6 +101,10 @@ def test_a_run_started_by_a_webhook_is_no_test():
     assert {(run.triggered_from, run.is_debug) for run in runs} == {("webhook", False)}
 
 
+def test_an_app_log_whose_run_was_cleaned_away_tells_nothing():
+    assert read(json.dumps([{"id": "l1", "workflow_run": None}]).encode()) == []
+
+
 def test_who_asked_stands_beside_the_run():
     records = read(RECORDED / "workflow_app_logs.json")
 
