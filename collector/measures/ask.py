@@ -136,10 +136,7 @@ class Query:
         for measure in self.measures:
             for field, dimension in asked:
                 if dimension not in measure.by:
-                    there = ", ".join(each.name for each in measure.by)
-                    raise QueryError(
-                        f"{measure.name} cannot be split by {dimension.name}; it can by {there}", field=field
-                    )
+                    raise self._misfit(measure, dimension, field)
             if measure.at is None and self.grain is not Grain.NONE:
                 raise QueryError(f"{measure.name} is of now and has no steps; ask it without a grain", field="grain")
 
@@ -148,7 +145,20 @@ class Query:
         columns += [measure.name for measure in self.measures]
         for order in self.order:
             if order.by not in columns:
-                raise QueryError(f"no column {order.by!r} to sort by; there are {', '.join(columns)}", field="order")
+                raise QueryError(
+                    f"no column {order.by!r} to sort by; there are {', '.join(columns)}", field="order", choices=columns
+                )
+
+    def _misfit(self, measure: Measure, dimension: Dimension, field: str) -> QueryError:
+        needing = next((each.name for each in self.measures if dimension in _forced(each)), None)
+        if needing:
+            return QueryError(
+                f"{measure.name} cannot be split by {dimension.name}, which {needing} needs; ask for them apart",
+                field="measure",
+            )
+        there = [each.name for each in measure.by]
+        wanted = f"{measure.name} cannot be split by {dimension.name}; it can by {', '.join(there)}"
+        return QueryError(wanted, field=field, choices=there)
 
 
 def _forced(measure: Measure) -> tuple[Dimension, ...]:
@@ -171,11 +181,11 @@ def _fill(written: str) -> Fill:
     try:
         return Fill(written)
     except ValueError:
-        raise QueryError(f"no fill {written!r}; there are {', '.join(Fill)}", field="fill") from None
+        raise QueryError(f"no fill {written!r}; there are {', '.join(Fill)}", field="fill", choices=Fill) from None
 
 
 def _filters(written: Mapping[str, object] | Iterable[str], catalogue: Catalogue) -> tuple[Filter, ...]:
-    pairs = _spread(written) if isinstance(written, Mapping) else [_pair(each) for each in written]
+    pairs = _spread(written) if isinstance(written, Mapping) else [_pair(each) for each in written if each]
     found: dict[tuple[Dimension, bool], list[object]] = {}
     for name, value in pairs:
         dimension = catalogue.dimension(name.removeprefix("!"), field="where")
