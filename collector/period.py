@@ -100,6 +100,26 @@ class Period:
     def __contains__(self, at: datetime) -> bool:
         return self.start <= at < self.end
 
+    def offsets(self) -> tuple[tuple[datetime, timedelta], ...]:
+        """The zone's distances from UTC inside the period: (from when on, distance), oldest first, never empty.
+
+        With these a day is arithmetic: no database needs to know a time zone, or agree with ours about one.
+        """
+        return _offsets(self.start, self.end, self.zone)
+
+    def day_start(self, day: date) -> datetime:
+        """The UTC instant at which a local calendar day begins."""
+        return datetime(day.year, day.month, day.day, tzinfo=self.zone).astimezone(UTC)
+
+    def local(self, at: datetime) -> datetime:
+        """An instant as the zone's clocks show it, at a fixed distance from UTC.
+
+        Fixed, since Python compares two times of one zone by their clock faces: of an hour that happens twice it would
+        say that both are the same.
+        """
+        shown = at.astimezone(self.zone)
+        return shown.astimezone(timezone(shown.utcoffset() or timedelta()))
+
     def previous(self) -> Period:
         """The period of the same length right before. Whole local months, weeks and days give their forerunners."""
         local_start, local_end = self.start.astimezone(self.zone), self.end.astimezone(self.zone)
@@ -120,26 +140,6 @@ class Period:
             found.append(at)
             at = after(at, grain, self.zone)
         return found
-
-    def offsets(self) -> tuple[tuple[datetime, timedelta], ...]:
-        """The zone's distances from UTC inside the period: (from when on, distance), oldest first, never empty.
-
-        With these a day is arithmetic: no database needs to know a time zone, or agree with ours about one.
-        """
-        return _offsets(self.start, self.end, self.zone)
-
-    def day_start(self, day: date) -> datetime:
-        """The UTC instant at which a local calendar day begins."""
-        return datetime(day.year, day.month, day.day, tzinfo=self.zone).astimezone(UTC)
-
-    def local(self, at: datetime) -> datetime:
-        """An instant as the zone's clocks show it, at a fixed distance from UTC.
-
-        Fixed, since Python compares two times of one zone by their clock faces: of an hour that happens twice it would
-        say that both are the same.
-        """
-        shown = at.astimezone(self.zone)
-        return shown.astimezone(timezone(shown.utcoffset() or timedelta()))
 
     @classmethod
     def parse(
