@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -20,6 +21,9 @@ from collector.period import Grain, Period
 
 TIME = "time"
 """The column of an answer that says where its step starts."""
+
+LONGEST = timedelta(days=36525)
+"""The longest period: finding the clock changes in it takes time."""
 
 _BOOLEANS = {"true": True, "false": False}
 
@@ -82,6 +86,8 @@ class Query:
         object.__setattr__(self, "by", tuple(dict.fromkeys((*self.by, *forced))))
         self._check_fit()
         self._check_order()
+        if self.period.end - self.period.start > LONGEST:
+            raise QueryError("a period longer than a hundred years has no answer", field="since")
         for name in ("limit", "top"):
             if (bound := getattr(self, name)) is not None and bound < 1:
                 raise QueryError(f"{name} wants a number, 1 or more, got {bound}", field=name)

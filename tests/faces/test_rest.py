@@ -154,6 +154,7 @@ async def test_a_name_is_no_formula(client, facts):
         ("measure=runs&grain=fortnight", "grain", "there are none, minute"),
         ("measure=runs&since=yesterday", "since", "no time 'yesterday'"),
         ("measure=runs&since=2026-12&until=2026-10", "since", "after its end"),
+        ("measure=runs&since=1971&until=2999&grain=day", "since", "a hundred years"),
         ("measure=runs&tz=Mars/Olympus", "tz", "no time zone 'Mars/Olympus'"),
         ("measure=runs&order=-tokens", "order", "no column 'tokens'"),
         ("measure=runs&fill=one", "fill", "there are none, zero"),
