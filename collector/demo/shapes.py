@@ -369,7 +369,7 @@ def _made(app: App) -> Json:
 
 
 def _workflow(app: App) -> Json | None:
-    return {"id": app.workflow_id, **_made(app)} if app.has_workflow else None
+    return {"id": app.workflow_id, **_made(app), "updated_by": None} if app.has_workflow else None
 
 
 def _brief_config(app: App) -> Json | None:
@@ -377,6 +377,13 @@ def _brief_config(app: App) -> Json | None:
         return None
     return {"model": model_json(app.model), "pre_prompt": "You are a bot.", **_made(app)}
 
+
+_UPLOAD: Json = {
+    "enabled": False,
+    "number_limits": 3,
+    "detail": "high",
+    "transfer_methods": ["remote_url", "local_file"],
+}
 
 _AGENT_MODE: Json = {"max_iteration": 10, "enabled": False, "strategy": "function_call", "tools": []}
 
@@ -400,7 +407,7 @@ def _full_config(app: App) -> Json | None:
         "chat_prompt_config": {},
         "completion_prompt_config": {},
         "dataset_configs": {"retrieval_model": "multiple", "top_k": 4, "reranking_enable": False, "datasets": {}},
-        "file_upload": {"image": OFF},
+        "file_upload": {"image": _UPLOAD},
         **_made(app),
     }
 

@@ -8,7 +8,6 @@ are those of the simulated accounts.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -180,5 +179,5 @@ def _encoded(raw: bytes) -> str:
 def _decoded(password: str) -> str:
     try:
         return base64.b64decode(password, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         raise Refusal(401, "authentication_failed", "Invalid encrypted data") from None

@@ -133,7 +133,8 @@ def default_model(ask: Ask) -> object:
 def datasets(ask: Ask) -> object:
     """GET /datasets."""
     found = sorted(ask.world.datasets.values(), key=lambda row: row.created_at, reverse=True)
-    return capped_page(ask, found, lambda row: {**dataset_json(ask, row), "partial_member_list": []})
+    more: Json = {"partial_member_list": []} if ask.account else {}  # the service API leaves it out
+    return capped_page(ask, found, lambda row: {**dataset_json(ask, row), **more})
 
 
 def dataset(ask: Ask) -> object:
@@ -367,7 +368,7 @@ def _indexing(row: Document) -> Json:
         "completed_at": at if is_done else None,
         "paused_at": None,
         "error": row.error,
-        "stopped_at": at if row.error else None,
+        "stopped_at": None,
         "completed_segments": row.segments if is_done else 0,
         "total_segments": row.segments,
     }
