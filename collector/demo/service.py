@@ -79,9 +79,9 @@ class Service:
         try:
             while left:
                 beat = left[0]
-                while beat.seconds - elapsed > PING_SECONDS:
-                    await self._pace(PING_SECONDS)
-                    elapsed += PING_SECONDS
+                while (next_ping := (elapsed // PING_SECONDS + 1) * PING_SECONDS) < beat.seconds:
+                    await self._pace(next_ping - elapsed)
+                    elapsed = next_ping
                     yield b"event: ping\n\n"
                 if beat.seconds > elapsed:
                     await self._pace(beat.seconds - elapsed)

@@ -131,7 +131,7 @@ class World:
         if plan.message and plan.message_end and plan.fate != "disconnected":
             self._fill(plan, plan.message, plan.message_end)
         elif plan.message and plan.message_end and not plan.run:
-            self._call(plan, plan.message_end.usage, is_told=False)
+            self._call(plan, plan.usage, is_told=False)
 
     def stop(self, plan: Plan, answer: str, seconds: float) -> None:
         """A caller stops a request: the message ends without tokens, the run stays open for ever."""
@@ -139,7 +139,7 @@ class World:
             end = MessageEnd(answer=answer, status="normal", error=None, provider_response_latency=seconds)
             _write(plan.message, end)
             if plan.run is None:
-                self._call(plan, plan.message_end.usage, is_told=False)
+                self._call(plan, plan.usage, is_told=False)
 
     def settle(self, plan: Plan) -> None:
         """Everything a plan brings, at once: the past."""
@@ -285,7 +285,7 @@ class World:
         if plan.run is None:
             if plan.app.dataset:
                 self._search(plan.app.dataset, plan)
-            self._call(plan, end.usage, is_told=True)
+            self._call(plan, plan.usage, is_told=True)
 
     def _search(self, dataset_name: str, plan: Plan) -> None:
         dataset = self.dataset_named(dataset_name)

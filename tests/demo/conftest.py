@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from collector.demo import Faults, Habits, World, make_world, simulated_dify
 from collector.demo.plan import Asked, Drawing, Plan
@@ -92,6 +96,29 @@ async def a_client(world: World, clock: Callable[[], datetime], **how: object) -
     app = simulated_dify(world, clock=clock, **how)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://dify") as client:
         yield client
+
+
+@asynccontextmanager
+async def a_server(world: World, clock: Callable[[], datetime], **how: object) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a simulated Dify behind a real socket: streams come as they are sent."""
+    how = {"pace": at_once, "habits": CALM, "admin_key": ADMIN_KEY, **how}
+    app = simulated_dify(world, clock=clock, **how)  # type: ignore[arg-type]
+    config = uvicorn.Config(app, lifespan="off", ws="none", log_level="critical", loop="asyncio")
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        await server.startup(sockets=[listening])
+        port = listening.getsockname()[1]
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            yield client
+        await server.shutdown(sockets=[listening])
+
+
+async def events_of(response: httpx.Response) -> list[dict[str, Any]]:
+    """The events of a stream, read to its end."""
+    return [json.loads(line[5:]) async for line in response.aiter_lines() if line.startswith("data:")]
 
 
 async def sign_in(client: httpx.AsyncClient, name: str = "owner") -> httpx.Response:
