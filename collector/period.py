@@ -102,26 +102,6 @@ class Period:
     def __contains__(self, at: datetime) -> bool:
         return self.start <= at < self.end
 
-    def previous(self) -> Period:
-        """The period of the same length right before. Whole local months and days give as many whole ones."""
-        months = self._whole_months()
-        if months:
-            return Period(_utc(_shift_months(self._local(self.start), -months), self.zone), self.start, self.zone)
-        if self._is_whole(Grain.DAY):
-            first, end = self._local(self.start), self._local(self.end)
-            return Period(_utc(first - (end - first), self.zone), self.start, self.zone)
-        return Period(self.start - (self.end - self.start), self.start, self.zone)
-
-    def steps(self, grain: Grain) -> list[datetime]:
-        """The UTC start of every step of the grain that the period touches, oldest first; [] for Grain.NONE."""
-        if grain is Grain.NONE:
-            return []
-        found, at = [], floor(self.start, grain, self.zone)
-        while at < self.end:
-            found.append(at)
-            at = after(at, grain, self.zone)
-        return found
-
     def offsets(self) -> tuple[tuple[datetime, timedelta], ...]:
         """The zone's distances from UTC inside the period: (from when on, distance), oldest first, never empty.
 
@@ -141,6 +121,26 @@ class Period:
         """
         shown = at.astimezone(self.zone)
         return shown.astimezone(timezone(shown.utcoffset() or timedelta()))
+
+    def previous(self) -> Period:
+        """The period of the same length right before. Whole local months and days give as many whole ones."""
+        months = self._whole_months()
+        if months:
+            return Period(_utc(_shift_months(self._local(self.start), -months), self.zone), self.start, self.zone)
+        if self._is_whole(Grain.DAY):
+            first, end = self._local(self.start), self._local(self.end)
+            return Period(_utc(first - (end - first), self.zone), self.start, self.zone)
+        return Period(self.start - (self.end - self.start), self.start, self.zone)
+
+    def steps(self, grain: Grain) -> list[datetime]:
+        """The UTC start of every step of the grain that the period touches, oldest first; [] for Grain.NONE."""
+        if grain is Grain.NONE:
+            return []
+        found, at = [], floor(self.start, grain, self.zone)
+        while at < self.end:
+            found.append(at)
+            at = after(at, grain, self.zone)
+        return found
 
     def _is_whole(self, grain: Grain) -> bool:
         return self.start < self.end and all(floor(at, grain, self.zone) == at for at in (self.start, self.end))

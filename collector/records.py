@@ -135,8 +135,9 @@ class ModelCall(Record, frozen=True, kw_only=True):
     """One leaf call of a model: the only thing whose tokens are added up.
 
     The key is the node execution's id in workflows and chatflows, the message's id in chat, completion and agent
-    apps. An estimate stands for the calls of a run whose nodes told no usage; its key is the run's id, and it goes
-    when the run's real calls, or the knowledge that it made none, arrive.
+    apps. An estimate stands for the calls of a run whose nodes told no usage; its key is the run's id (the message's
+    where a blocking chatflow names no run), and it goes when calls of that run or message that know their tokens, or
+    the knowledge that it made none, arrive.
 
     Source: node executions (process_data.usage and its copies), message_end, console messages
     """

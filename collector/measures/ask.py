@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -20,6 +21,9 @@ from collector.period import Grain, Period
 
 TIME = "time"
 """The column of an answer that says where its step starts."""
+
+LONGEST = timedelta(days=36525)
+"""The longest period: finding the clock changes in it takes time."""
 
 _BOOLEANS = {"true": True, "false": False}
 
@@ -82,6 +86,8 @@ class Query:
         object.__setattr__(self, "by", tuple(dict.fromkeys((*self.by, *forced))))
         self._check_fit()
         self._check_order()
+        if self.period.end - self.period.start > LONGEST:
+            raise QueryError("a period longer than a hundred years has no answer", field="since")
         for name in ("limit", "top"):
             if (bound := getattr(self, name)) is not None and bound < 1:
                 raise QueryError(f"{name} wants a number, 1 or more, got {bound}", field=name)
@@ -136,10 +142,7 @@ class Query:
         for measure in self.measures:
             for field, dimension in asked:
                 if dimension not in measure.by:
-                    there = ", ".join(each.name for each in measure.by)
-                    raise QueryError(
-                        f"{measure.name} cannot be split by {dimension.name}; it can by {there}", field=field
-                    )
+                    raise self._misfit(measure, dimension, field)
             if measure.at is None and self.grain is not Grain.NONE:
                 raise QueryError(f"{measure.name} is of now and has no steps; ask it without a grain", field="grain")
 
@@ -148,7 +151,20 @@ class Query:
         columns += [measure.name for measure in self.measures]
         for order in self.order:
             if order.by not in columns:
-                raise QueryError(f"no column {order.by!r} to sort by; there are {', '.join(columns)}", field="order")
+                raise QueryError(
+                    f"no column {order.by!r} to sort by; there are {', '.join(columns)}", field="order", choices=columns
+                )
+
+    def _misfit(self, measure: Measure, dimension: Dimension, field: str) -> QueryError:
+        needing = next((each.name for each in self.measures if dimension in _forced(each)), None)
+        if needing:
+            return QueryError(
+                f"{measure.name} cannot be split by {dimension.name}, which {needing} needs; ask for them apart",
+                field="measure",
+            )
+        there = [each.name for each in measure.by]
+        wanted = f"{measure.name} cannot be split by {dimension.name}; it can by {', '.join(there)}"
+        return QueryError(wanted, field=field, choices=there)
 
 
 def _forced(measure: Measure) -> tuple[Dimension, ...]:
@@ -171,11 +187,11 @@ def _fill(written: str) -> Fill:
     try:
         return Fill(written)
     except ValueError:
-        raise QueryError(f"no fill {written!r}; there are {', '.join(Fill)}", field="fill") from None
+        raise QueryError(f"no fill {written!r}; there are {', '.join(Fill)}", field="fill", choices=Fill) from None
 
 
 def _filters(written: Mapping[str, object] | Iterable[str], catalogue: Catalogue) -> tuple[Filter, ...]:
-    pairs = _spread(written) if isinstance(written, Mapping) else [_pair(each) for each in written]
+    pairs = _spread(written) if isinstance(written, Mapping) else [_pair(each) for each in written if each]
     found: dict[tuple[Dimension, bool], list[object]] = {}
     for name, value in pairs:
         dimension = catalogue.dimension(name.removeprefix("!"), field="where")

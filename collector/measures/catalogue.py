@@ -76,9 +76,13 @@ def _by_name(entries: Iterable[_Entry]) -> dict[str, _Entry]:
 
 
 def _unknown(what: str, name: str, names: list[str], how_many: int, *, field: str) -> QueryError:
-    near = get_close_matches(name, names, n=1, cutoff=0.6)
-    meant = f"; did you mean {near[0]!r}?" if near else ";"
-    return QueryError(f"no {what} {name[:80]!r}{meant}  ({WHERE_LISTED} lists all {how_many})", field=field)
+    near = get_close_matches(name[:80], names, n=5, cutoff=0.6)
+    meant = (
+        f"did you mean {near[0]!r}?  ({WHERE_LISTED} lists all {how_many})"
+        if near
+        else (f"{WHERE_LISTED} lists all {how_many}")
+    )
+    return QueryError(f"no {what} {name[:80]!r}; {meant}", field=field, choices=near)
 
 
 CATALOGUE = Catalogue(

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from operator import attrgetter
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
 from collector.errors import StoreError
 from collector.records import Record
-from collector.store.tables import TABLES, Table
+from collector.store.tables import ARROW_TYPES, TABLES, Table
 
 _TABLE_OF = {table.record: table for table in TABLES}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REQUIRED = ("id", "source", "seen_at", "is_final", "is_estimate")
 
 
@@ -61,11 +62,18 @@ def fitted(table: Table, rows: pa.Table) -> pa.Table:
 def _columns(table: Table, records: list[Record]) -> pa.Table:
     columns = []
     for field in table.arrow_schema:
+        told = [getattr(record, field.name) for record in records]
         try:
-            columns.append(pa.array(list(map(attrgetter(field.name), records)), field.type))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            columns.append(_instants(told) if pa.types.is_timestamp(field.type) else pa.array(told, field.type))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as error:
             raise _misfit(table, field.name, error) from None
     return pa.table(columns, schema=table.arrow_schema)
+
+
+def _instants(told: list[datetime | None]) -> pa.Array:
+    # Half the time of letting Arrow look at each time zone, and an instant without one is a TypeError.
+    since = pa.array([at and at - _EPOCH for at in told], pa.duration("us"))
+    return since.cast(pa.int64()).cast(ARROW_TYPES[datetime])
 
 
 def _misfit(table: Table, column: str, error: Exception) -> StoreError:

@@ -38,7 +38,7 @@ WHERE run_id IN (
 def settle(session: Session, calls: pa.Table | None, runs: pa.Table | None, slack: timedelta) -> pa.Array:
     """Remove the estimates that were outlived; their ids."""
     named = _runs_named(calls, runs)
-    if not len(named):
+    if not len(named) or not session.run("SELECT 1 FROM model_call WHERE is_estimate LIMIT 1"):
         return pa.array([], pa.string())
     with session.showing(named=named):
         estimates = session.arrow(_NAMED)

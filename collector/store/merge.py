@@ -46,7 +46,7 @@ class Blend:
 def fold(table: Table, rows: pa.Table) -> pa.Table:
     """Tellings, several of one fact among them -> one row a fact, with WEIGHTS."""
     folded = rows.combine_chunks().append_column(WEIGHTS, pa.nulls(len(rows), _WEIGHTS_TYPE))
-    while pc.count_distinct(folded["id"]).as_py() < len(folded):
+    while len(pc.unique(folded["id"])) < len(folded):
         first, second, alone = _pairs(folded["id"].to_pylist())
         paired = blend(table, folded.take(first), folded.take(second)).rows
         folded = pa.concat_tables([folded.take(alone), paired]).combine_chunks()
@@ -57,17 +57,24 @@ def blend(table: Table, stored: pa.Table, told: pa.Table) -> Blend:
     """Rows with WEIGHTS and tellings of the same facts in the same order -> the rows they make together."""
     old, old_weights = _columns(table, stored)
     new, new_weights = _columns(table, told)
-    compared = _once(pc.greater), _once(pc.equal)
-    rows, weights, changed, heavier = {"id": old["id"]}, {}, [], []
+    heavier, heaviest, rises = _Paired(pc.greater), _Paired(pc.max_element_wise), _Paired(_authority_rises)
+    rows, weights = {"id": old["id"]}, {}
+    is_changed = is_heavier = pa.repeat(False, len(stored))
     for column in table.values:
-        wins = _wins(old[column], old_weights[column], new[column], new_weights[column], *compared)
-        rows[column] = pc.if_else(wins, new[column], old[column])
-        weights[column] = pc.if_else(wins, new_weights[column], old_weights[column])
-        if column not in ("source", "seen_at"):
-            changed.append(_differs(old[column], rows[column]))
+        was, weighed, says, weighs = old[column], old_weights[column], new[column], new_weights[column]
+        if says.null_count == len(says):
+            rows[column], weights[column] = was, weighed
+            continue
+        if was.equals(says):
+            rows[column], weights[column] = was, heaviest(weighed, weighs)
+        else:
+            wins = _wins(was, weighed, says, weighs, heavier(weighs, weighed))
+            rows[column], weights[column] = pc.if_else(wins, says, was), pc.if_else(wins, weighs, weighed)
+            if column not in ("source", "seen_at"):
+                is_changed = pc.or_(is_changed, _differs(was, rows[column]))
         if not table.newest_wins:
-            heavier.append(_authority_rises(old_weights[column], weights[column]))
-    return Blend(_packed(table, rows, weights), _any(changed, len(stored)), _any(heavier, len(stored)))
+            is_heavier = pc.or_(is_heavier, rises(weighed, weights[column]))
+    return Blend(_packed(table, rows, weights), is_changed, is_heavier)
 
 
 def weigh(table: Table, columns: Columns) -> Array:
@@ -83,29 +90,25 @@ def weigh(table: Table, columns: Columns) -> Array:
     return pc.add(pc.shift_left(rank, _SEEN_BITS), seen)
 
 
-def _wins(old: Array, old_weight: Array, new: Array, new_weight: Array, greater: Compare, equal: Compare) -> Array:
+class _Paired:
+    """A function of two arrays, asked once for each pair: columns of one telling share one array of weights."""
+
+    def __init__(self, function: Callable[[Array, Array], Array]) -> None:
+        self._function = function
+        self._known: dict[tuple[int, int], tuple[Array, Array, Array]] = {}
+
+    def __call__(self, one: Array, other: Array) -> Array:
+        pair = id(one), id(other)
+        if pair not in self._known:
+            self._known[pair] = one, other, self._function(one, other)
+        return self._known[pair][-1]
+
+
+def _wins(was: Array, weighed: Array, says: Array, weighs: Array, is_heavier: Array) -> Array:
     """Where the new value takes the old one's place."""
-    wins = greater(new_weight, old_weight)
-    ties = equal(new_weight, old_weight)
-    if ties.true_count:
-        wins = pc.or_(wins, pc.and_(ties, pc.fill_null(pc.greater(new, old), False)))
-    return pc.and_(new.is_valid(), pc.or_(old.is_null(), wins))
-
-
-Compare: TypeAlias = Callable[[pa.Array, pa.Array], pa.Array]
-
-
-def _once(compare: Compare) -> Compare:
-    """Compare two arrays once only: in rows of one telling all columns share one array of weights."""
-    done: dict[tuple[int, int], pa.Array] = {}
-
-    def compared(one: Array, other: Array) -> Array:
-        pair = (id(one), id(other))
-        if pair not in done:
-            done[pair] = compare(one, other)
-        return done[pair]
-
-    return compared
+    ties = pc.equal(weighs, weighed)
+    greater = pc.and_(ties, pc.fill_null(pc.greater(says, was), False))
+    return pc.and_(says.is_valid(), pc.or_(was.is_null(), pc.or_(is_heavier, greater)))
 
 
 def _differs(before: Array, after: Array) -> Array:
@@ -115,13 +118,6 @@ def _differs(before: Array, after: Array) -> Array:
 
 def _authority_rises(before: Array, after: Array) -> Array:
     return pc.greater(pc.shift_right(after, _SEEN_BITS), pc.shift_right(before, _SEEN_BITS))
-
-
-def _any(masks: list[Array], length: int) -> Array:
-    found = pa.repeat(False, length)
-    for mask in masks:
-        found = pc.or_(found, mask)
-    return found
 
 
 def _columns(table: Table, rows: pa.Table) -> tuple[Columns, Columns]:
@@ -140,17 +136,18 @@ def _columns(table: Table, rows: pa.Table) -> tuple[Columns, Columns]:
 def _packed(table: Table, columns: Columns, weights: Columns) -> pa.Table:
     """The other way round: columns and weights -> rows with WEIGHTS."""
     own = weigh(table, columns)
-    apart = {c: pc.and_(columns[c].is_valid(), pc.not_equal(weights[c], own)) for c in table.values}
-    is_mixed = _any(list(apart.values()), len(own))
+    differs = _Paired(pc.not_equal)
+    maps: dict[int, dict[str, int]] = {}
+    for column in table.values:
+        if not differs(weights[column], own).true_count:
+            continue
+        apart = pc.and_(columns[column].is_valid(), differs(weights[column], own))
+        places = pc.indices_nonzero(apart).to_pylist()
+        for place, weight in zip(places, weights[column].filter(apart).to_pylist(), strict=True):
+            maps.setdefault(place, {})[column] = weight
     kept = pa.nulls(len(own), _WEIGHTS_TYPE)
-    if is_mixed.true_count:
-        maps: list[dict[str, int]] = [{} for _ in range(len(own))]
-        for column, mask in apart.items():
-            if mask.true_count:
-                places = pc.indices_nonzero(mask).to_pylist()
-                for place, weight in zip(places, weights[column].filter(mask).to_pylist(), strict=True):
-                    maps[place][column] = weight
-        kept = pa.array([list(each.items()) or None for each in maps], _WEIGHTS_TYPE)
+    if maps:
+        kept = pa.array([list(maps[place].items()) if place in maps else None for place in range(len(own))], kept.type)
     return pa.table([*(columns[c] for c in table.columns), kept], schema=stored_schema(table))
 
 

@@ -300,6 +300,15 @@ def test_a_chat_that_failed_is_a_failed_call():
     assert told.message.error_class == told.call.error_class == "quota_exceeded"
 
 
+def test_a_stream_says_why_its_request_failed():
+    stream = Stream(HEARD)
+    stream.feed(wire([event("error", code="invalid_param") | {"message": "Run failed: 429 Too Many Requests"}]))
+
+    stream.close()
+
+    assert (stream.error_class, stream.task_id) == ("rate_limited", "t1")
+
+
 def test_an_answer_from_an_annotation_asked_no_model():
     told = heard([piece("a"), message_end(usage(0, 0), annotation_reply={"id": "a1"})])
 
