@@ -54,7 +54,7 @@ class Service:
         self.clock = clock
         self.store: Store = open_store(settings.store, now=clock())
         self.stored: Counter[str] = Counter()
-        self.console = _console(settings, transport)
+        self.console = console(settings, transport)
         self._is_up = False
         self._passing = asyncio.Lock()
         self._collector = self.console and Collector(
@@ -122,7 +122,7 @@ class Service:
         )
 
     def _tallies(self) -> Iterable[Tally]:
-        version = {(collector.__version__,): 1.0}
+        version: dict[tuple[str, ...], float] = {(collector.__version__,): 1.0}
         yield Tally("dify_metric_build_info", "Which dify-metric this is; 1.", ("version",), lambda: version, False)
         yield Tally(
             "dify_metric_rows_ingested_total",
@@ -136,8 +136,8 @@ class Service:
             (),
             lambda: {(): self.stored["duplicate"]},
         )
-        console = self.console
-        if console is None:
+        dify = self.console
+        if dify is None:
             return
         yield Tally(
             "dify_metric_source_up",
@@ -150,7 +150,7 @@ class Service:
             "dify_metric_source_requests_total",
             "Requests to Dify, retries included, since this process began; code is the HTTP status or what went wrong.",
             ("source", "endpoint", "code"),
-            lambda: {(CONSOLE, *key): float(number) for key, number in console.requests.items()},
+            lambda: {(CONSOLE, *key): float(number) for key, number in dify.requests.items()},
         )
 
 
@@ -195,7 +195,8 @@ def options(settings: Settings, now: datetime) -> Options:
     )
 
 
-def _console(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> Console | None:
+def console(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Console | None:
+    """Dify's console as the settings name it; None where they do not."""
     if settings.dify_url is None or settings.sign_in is None:
         return None
     access = Access(
@@ -220,7 +221,7 @@ def _secret(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value else None
 
 
-def counts(pulls: Iterable[Pull]) -> list[Mapping[str, object]]:
+def told(pulls: Iterable[Pull]) -> list[Mapping[str, object]]:
     """Pulls as the service tells them."""
     names = intake.Passed.model_fields
     return [{name: getattr(pull, name) for name in names} for pull in pulls]

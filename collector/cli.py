@@ -9,15 +9,16 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 import collector
-from collector import commands, terminal
+from collector import commands, demonstration, terminal
 from collector.configuration import load_settings
 from collector.errors import DifyMetricError, QueryError, SettingsError
 from collector.logs import set_up_logs
+from collector.period import span
 from collector.settings import Settings
 
 cli = typer.Typer(
@@ -28,11 +29,10 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Text: TypeAlias = Optional[str]  # noqa: UP007, UP045 - typer reads it at run time
-Config = Annotated[Optional[Path], typer.Option("--config", help="TOML file with settings.")]  # noqa: UP007, UP045
+Text: TypeAlias = str | None
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")]
 StorePath = Annotated[Text, typer.Option("--store", help="The DuckDB file that keeps the facts.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Names = Annotated[list[str], typer.Option()]
 
 
 def main() -> None:
@@ -89,7 +89,9 @@ def ingest(
     if as_json:
         terminal.show_json(outcome)
     else:
-        terminal.show_lines(("facts", "number"), [(str(name), str(outcome[name])) for name in ("new", "changed", "known")])
+        terminal.show_lines(
+            ("facts", "number"), [(str(name), str(outcome[name])) for name in ("new", "changed", "known")]
+        )
     for field, number in outcome["failures"].items():
         terminal.say(f"set aside: {field} ({number} times)")
     if outcome["failures"]:
@@ -106,8 +108,8 @@ def query(
     tz: Annotated[Text, typer.Option(help="Time zone of days and months; default: report_timezone.")] = None,
     where: Annotated[list[str], typer.Option(help="app:ID, !status:failed; again for more.")] = [],  # noqa: B006
     order: Annotated[list[str], typer.Option(help="Columns to sort by; -tokens for descending.")] = [],  # noqa: B006
-    top: Annotated[Optional[int], typer.Option(help="Only the biggest groups.")] = None,  # noqa: UP007, UP045
-    limit: Annotated[Optional[int], typer.Option(help="Only the first rows.")] = None,  # noqa: UP007, UP045
+    top: Annotated[int | None, typer.Option(help="Only the biggest groups.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
     fill: Annotated[str, typer.Option(help="none, or zero: a row for every step.")] = "none",
     debug: Annotated[bool, typer.Option("--include-debug", help="Count console test runs too.")] = False,
     config: Config = None,
@@ -115,7 +117,14 @@ def query(
     as_json: Json = False,
 ) -> None:
     """Ask for measures over a period."""
-    asked = {"measure": measures, "by": by, "where": where, "order": order, "grain": grain, "since": since}
+    asked: dict[str, Any] = {
+        "measure": measures,
+        "by": by,
+        "where": where,
+        "order": order,
+        "grain": grain,
+        "since": since,
+    }
     asked |= {"until": until, "tz": tz, "top": top, "limit": limit, "fill": fill, "include_debug": debug or None}
     answer = commands.query(_settings(config, store=store), asked)
     terminal.show_json(answer) if as_json else terminal.show_answer(answer)
@@ -154,7 +163,8 @@ def demo(
 ) -> None:
     """Run a simulated Dify with traffic, and a collector that measures it. No Dify needed."""
     set_up_logs("warning", "auto")
-    commands.demo(for_=for_, listen=listen, dify_listen=dify_listen, store=store, days=days, say=terminal.say)
+    length = span(for_) if for_ else None
+    demonstration.show(listen=listen, dify_listen=dify_listen, store=store, days=days, length=length, say=terminal.say)
 
 
 @cli.command()

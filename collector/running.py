@@ -76,7 +76,9 @@ class Running:
                 "set `listen` to the service's address, or stop that process"
             ) from None
         except ValueError:
-            raise Unavailable(f"{self.url}{path}: HTTP {response.status_code} without JSON; is it dify-metric?") from None
+            raise Unavailable(
+                f"{self.url}{path}: HTTP {response.status_code} without JSON; is it dify-metric?"
+            ) from None
         if response.is_error or not isinstance(said, dict):
             detail = said.get("detail") if isinstance(said, dict) else None
             raise DifyMetricError(f"{self.url}: {detail or f'HTTP {response.status_code}'}")

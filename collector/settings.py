@@ -105,6 +105,12 @@ class Settings(BaseModel):
 
     store: Text = _field("dify-metric.duckdb", "path", "The DuckDB file that keeps the facts.")
     listen: Listen = _field(Address("127.0.0.1", 9180), "host:port", "Where pages, REST and /metrics are served.")
+    ingest_token: SecretStr | None = _field(
+        None,
+        "secret",
+        "What senders of facts must show; needed as soon as `listen` is reachable from other machines.",
+        min_length=16,
+    )
     report_timezone: Zone = _field(
         "UTC", "IANA name", "Whose days, weeks and months answers use unless a query says otherwise."
     )

@@ -89,7 +89,7 @@ def router(
         try:
             records = await run_in_threadpool(wire.decode, body)
         except ShapeError as error:
-            return problem(400, str(error), field=error.field)
+            return problem(400, "Facts that do not fit", str(error), field=error.field)
         stored = await run_in_threadpool(put, records)
         return JSONResponse({"new": stored.new, "changed": stored.changed, "known": stored.known})
 
@@ -112,5 +112,3 @@ async def _body(request: Request) -> bytes:
             raise HTTPException(413, f"a batch may have {MOST_BYTES} bytes; send it in parts")
         parts.append(part)
     return b"".join(parts)
-
-

@@ -15,6 +15,8 @@ from threading import Lock
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -157,6 +159,19 @@ class Exposition(Collector):
         before = self._highest.get(name, {})
         self._highest[name] = {labels: max(value, before.get(labels, 0.0)) for labels, value in values.items()}
         return self._highest[name]
+
+
+def router(exposition: Exposition) -> APIRouter:
+    """GET /metrics; rendered in the thread pool, so that a scrape holds up nobody."""
+    routes = APIRouter()
+
+    @routes.get("/metrics", summary="Prometheus · 监控指标", tags=["health"], response_class=PlainTextResponse)
+    def metrics(request: Request) -> Response:
+        """Every family, as text or OpenMetrics by the Accept header."""
+        text, content_type = exposition.text(request.headers.get("accept", ""))
+        return Response(text, headers={"Content-Type": content_type})
+
+    return routes
 
 
 def _final(measure: Measure, family: Family | None = None) -> Measure:
