@@ -103,6 +103,9 @@ STREAMS: Mapping[str, tuple[Endpoint, ...]] = {
 DEBUG_STREAMS: Mapping[str, tuple[Endpoint, ...]] = {"workflow": (DEBUG_RUNS,), CHATFLOW: (CHATFLOW_DEBUG_RUNS,)}
 """The listings of console test runs, read on request only."""
 
+FLOW_MODES = frozenset({"workflow", CHATFLOW})
+"""Modes whose apps have runs."""
+
 TALKING_MODES = frozenset({CHATFLOW, "chat", "agent-chat", "completion"})
 """Modes whose apps have messages and ratings."""
 

@@ -89,10 +89,10 @@ def run_facts(raw: Json, telling: Telling, triggered_from: str) -> list[Record]:
     known: dict[str, object] = {"triggered_from": triggered_from}
     if raw.get("version") == DRAFT or triggered_from == "debugging":
         known = {"triggered_from": "debugging", "is_debug": True}
-    return _run_and_user(raw, raw, telling, known)
+    return list(_run_and_user(raw, raw, telling, known))
 
 
-def detail_facts(raw: Json, telling: Telling) -> list[Record]:
+def detail_facts(raw: Json, telling: Telling) -> tuple[Run, *tuple[User, ...]]:
     """A run's detail -> the run and its user. Raises NotFound for the all-null answer about a run that is gone."""
     if raw.get("id") is None:
         raise NotFound(f"run {telling.run_id}: Dify knows it no more")
@@ -106,7 +106,7 @@ def log_facts(raw: Json, telling: Telling) -> list[Record]:
     if not run:
         return []
     # Test runs are never logged.
-    return _run_and_user(run, raw, telling, {"is_debug": False})
+    return list(_run_and_user(run, raw, telling, {"is_debug": False}))
 
 
 def leaf_facts(raws: list[Json], telling: Telling, models: Models) -> list[Record]:
@@ -176,7 +176,9 @@ def rating_fact(raw: Json, telling: Telling) -> Feedback:
     )
 
 
-def _run_and_user(raw: Json, creation: Json, telling: Telling, known: dict[str, object]) -> list[Record]:
+def _run_and_user(
+    raw: Json, creation: Json, telling: Telling, known: dict[str, object]
+) -> tuple[Run, *tuple[User, ...]]:
     user = _creator(creation, telling)
     run = run_fact(
         raw,
@@ -186,7 +188,7 @@ def _run_and_user(raw: Json, creation: Json, telling: Telling, known: dict[str, 
         session_id=user.session_id if user else None,
         **known,
     )
-    return [run, *([user] if user else [])]
+    return (run, user) if user else (run,)
 
 
 def _creator(raw: Json, telling: Telling) -> User | None:

@@ -40,6 +40,7 @@ class Page:
 
     records: list[Json]
     total: int | None = None
+    cursor: str | None = None  # where the walk can be taken up behind this page
     ties_lost: bool = False  # more were created at one instant than a page holds: some cannot be listed
 
 
@@ -71,7 +72,7 @@ class _Numbered:
         number, self.total = 1, None
         while True:
             body = await self.ask({"page": str(number), "limit": str(limit)})
-            records, total = items(body, "data"), integer(body, "total")
+            records, total = listed(body), integer(body, "total")
             shrunk = total is not None and self.total is not None and total < self.total
             self.total = total
             yield Page(self._new(records), total)
@@ -92,13 +93,19 @@ class _Numbered:
 
 
 async def cursored(
-    ask: Ask, *, cursor: str = "last_id", until: datetime | None = None, limit: int = LIMIT, oldest_first: bool = False
+    ask: Ask,
+    *,
+    cursor: str = "last_id",
+    until: datetime | None = None,
+    start: str | None = None,
+    limit: int = LIMIT,
+    oldest_first: bool = False,
 ) -> AsyncIterator[Page]:
-    """Walk by cursor, until a page reaches below `until` or to the end.
+    """Walk by cursor, from `start` (None: the newest), until a page reaches below `until` or to the end.
 
     `oldest_first`: inside a page the oldest stands first (chat messages); the pages go back in time all the same.
     """
-    trail: list[str] = []  # cursors that worked, the youngest first
+    trail = [start] if start else []  # cursors that worked, the youngest first
     known: set[str] = set()  # of the page before: pages overlap by no more
     expected: str | None = None  # the last of the page before, which the overlap must bring again
     returns = 0
@@ -112,19 +119,28 @@ async def cursored(
             trail.pop()
             known, expected = set(), None
             continue
-        records = items(body, "data")[:: -1 if oldest_first else 1]
+        records = listed(body)[:: -1 if oldest_first else 1]
         keys = [_key(record) for record in records]
         new = [record for record, key in zip(records, keys, strict=True) if key not in known]
         wanted = [record for record in new if not _is_before(record, "created_at", until)]
-        yield Page(wanted, ties_lost=expected is not None and expected not in keys)
         if not new and body.get("has_more"):
             raise Unavailable(f"the listing does not move on behind {cursor}={trail[-1] if trail else ''}")
+        lost = expected is not None and expected not in keys
         if not new or len(wanted) < len(new) or not (body.get("has_more") or len(records) >= limit):
+            yield Page(wanted, ties_lost=lost)
             return
         place = _surely_younger(records)
         expected = keys[-1] if place < len(records) - 1 else None
         known = set(keys)
         trail.append(keys[place])
+        yield Page(wanted, cursor=trail[-1], ties_lost=lost)
+
+
+def listed(body: Json, name: str = "data") -> list[Json]:
+    """The records of a page. Raises ShapeError where there is no list: no page is not an empty page."""
+    if body.get(name) is None:
+        raise ShapeError(name, "a list", "nothing")
+    return items(body, name)
 
 
 def _surely_younger(records: list[Json]) -> int:
