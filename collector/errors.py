@@ -5,6 +5,7 @@
     ├── Unauthorized     Dify refused the credentials        sign in again, once
     ├── Forbidden        this endpoint is not for our role   skip the endpoint, go on
     ├── NotFound         what was asked for is gone          skip it, go on
+    ├── Rejected         Dify takes no such question (400)   skip the question, go on
     ├── Unavailable      Dify cannot answer now              try later (`retry_after_seconds`)
     ├── ShapeError       one record cannot be read           set it aside, count it, go on
     ├── StoreError       the store refused a batch           stop the pass, keep the watermark
@@ -37,6 +38,10 @@ class Forbidden(DifyMetricError):
 
 class NotFound(DifyMetricError):
     """Dify answered 404: the app, the conversation or the endpoint does not exist (any more)."""
+
+
+class Rejected(DifyMetricError):
+    """Dify answered 400 or another 4xx: a parameter, its value or the method is not what this version takes."""
 
 
 class Unavailable(DifyMetricError):

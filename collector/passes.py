@@ -1,0 +1,215 @@
+"""The mechanics of one pass: follow a stream's steps, put what they bring, note how it went, know when time is up.
+
+What comes in are steps (or questions that give one each) and the store's callables; what goes out are records put
+with their watermark, and a Pull per stream and app. A failing stream is noted and costs no other stream. Nothing here
+decides what to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeAlias, TypeVar
+
+from collector.errors import DifyMetricError, Forbidden, StoreError, Unauthorized, Unavailable
+from collector.pull.reader import Step
+from collector.pull.together import together
+from collector.records import CONSOLE, App, Pull, Record, Stored, Watermark
+from collector.tally import Tally
+
+Clock: TypeAlias = Callable[[], datetime]
+Put: TypeAlias = Callable[[Iterable[Record], Iterable[Watermark]], Stored]
+ReadWatermark: TypeAlias = Callable[[str, str, str], "datetime | None"]
+Progress: TypeAlias = Callable[[str, int, "int | None"], None]
+"""Called with a stream, how much of it is done, and how much there is (None: not known)."""
+
+Question: TypeAlias = tuple[str, str, Callable[[], Awaitable[Step]]]
+"""The id of the app it is about, the id of what is asked about, and the asking."""
+
+Known = TypeVar("Known")
+
+BATCH = 2000
+"""Records put at once while a walk goes on."""
+
+MOST_OUTAGES = 6
+"""Streams in a row that Dify could not answer, after which a pass asks no more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How far and how much a pass reads."""
+
+    since: datetime | None = None  # nothing created before is asked for; None: all there is
+    overlap: timedelta = timedelta(minutes=10)  # read again behind the watermark: what Dify wrote late
+    margin: timedelta = timedelta(minutes=1)  # by how much Dify's clock may be behind ours
+    budget: timedelta = timedelta(minutes=5)  # of a pass, for what has no other bound
+    node_budget: int | None = 2000  # runs whose nodes are read in one pass; None: all
+    feedback_every: timedelta = timedelta(minutes=15)  # it comes whole or not at all
+    open_run_max_age: timedelta = timedelta(hours=24)
+    message_open_for: timedelta = timedelta(minutes=10)
+    debug_runs: bool = False  # read console test runs too
+    read_completions: bool = False  # read messages of completion apps: Dify marks them as read by that
+
+
+class Pass:
+    """One pass. `failures` counts, over all passes, how often asking about something failed."""
+
+    def __init__(
+        self,
+        put: Put,
+        options: Options,
+        clock: Clock,
+        width: int,
+        failures: Counter[str],
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.options = options
+        self.width = width
+        self.began = clock()
+        self.pulls: list[Pull] = []
+        self.complete: set[tuple[str, str]] = set()  # (stream, app id) that reached their end
+        self.failures = failures
+        self.progress: Progress = on_progress or (lambda stream, done, total: None)
+        self.done: Counter[str] = Counter()  # questions answered, by stream
+        self.totals: dict[str, int] = {}  # questions there are, by stream
+        self._put = put
+        self._clock = clock
+        self._outages = 0
+
+    def in_time(self, share: float) -> bool:
+        """Whether that share of the pass's time is not used up."""
+        return self._clock() - self.began < self.options.budget * share
+
+    def tally(self, stream: str, app: App | None, *, marks: bool = False) -> Tally:
+        """A count for one stream, beginning now; `marks`: its end sets the stream's watermark."""
+        return Tally(stream, app, self._clock(), marks)
+
+    def watermark(self, stream: str, app: App) -> Watermark:
+        """What may be said of a stream read to its end in this pass."""
+        until = self.began - self.options.margin
+        return Watermark(source=CONSOLE, stream=stream, app_id=app.id, complete_until=until)
+
+    async def stored(self, ask: Callable[[], Known]) -> Known:
+        """Ask the store without holding up the event loop."""
+        return await asyncio.to_thread(ask)
+
+    async def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> Stored:
+        """Put a batch without holding up the event loop."""
+        return await asyncio.to_thread(self._put, records, watermarks)
+
+    async def follow(self, tally: Tally, steps: AsyncIterator[Step]) -> None:
+        """Put what the steps bring, in batches; the watermark with the last one, if they reached their end.
+
+        Raises Unauthorized and StoreError; every other error stays in the tally.
+        """
+        try:
+            self._check_outage()
+            async for step in steps:
+                await self._keep(tally, step)
+        except StoreError:
+            raise
+        except DifyMetricError as error:
+            tally.fail(error)
+        self._count_outage(tally.error)
+        await self._end([tally], tally.held)
+        if isinstance(tally.error, Unauthorized):
+            raise tally.error
+
+    async def ask(
+        self, stream: str, apps: Mapping[str, App], batches: AsyncIterator[Sequence[Question]], share: float
+    ) -> None:
+        """Ask about many things at once; each answer is stored whole, each batch before the next is drawn.
+
+        An app that may not be asked is asked no more; any other failure is one question's own. One Pull per app.
+        Raises as `follow` does.
+        """
+        tallies: dict[str, Tally] = {}
+        try:
+            async for batch in batches:
+                await self._ask_batch(stream, apps, batch, share, tallies)
+        finally:
+            if tallies:
+                await self._end(list(tallies.values()), [])
+
+    async def _ask_batch(
+        self,
+        stream: str,
+        apps: Mapping[str, App],
+        batch: Sequence[Question],
+        share: float,
+        tallies: dict[str, Tally],
+    ) -> None:
+        held: list[Record] = []
+        due = (
+            partial(self._answered, question)
+            for question in batch
+            if self.in_time(share) and not _is_closed(tallies.get(question[0]))
+        )
+        async with aclosing(together(due, self.width)) as answers:
+            async for app_id, answer in answers:
+                tally = tallies.setdefault(app_id, self.tally(stream, apps[app_id]))
+                self.done[stream] += 1
+                self.progress(stream, self.done[stream], self.totals.get(stream))
+                if isinstance(answer, DifyMetricError):
+                    tally.fail(answer)
+                    if isinstance(answer, Unauthorized):
+                        raise answer
+                    continue
+                tally.add(answer)
+                tally.news += len(answer.records)
+                held += answer.records
+                if len(held) >= BATCH:
+                    await self.put(held)
+                    held = []
+        await self.put(held)
+
+    async def _answered(self, question: Question) -> tuple[str, Step | DifyMetricError]:
+        app_id, key, ask = question
+        try:
+            answer = await ask()
+        except StoreError:
+            raise
+        except DifyMetricError as error:
+            self.failures[key] += 1
+            return app_id, error
+        self.failures.pop(key, None)
+        return app_id, answer
+
+    async def _keep(self, tally: Tally, step: Step) -> None:
+        tally.add(step)
+        tally.held += step.records
+        if len(tally.held) >= BATCH:
+            tally.stored(await self.put(tally.held))
+            tally.held = []
+
+    async def _end(self, tallies: list[Tally], held: list[Record]) -> None:
+        ended = self._clock()
+        pulls = [tally.pull(ended) for tally in tallies]
+        marks = [
+            self.watermark(tally.stream, tally.app)
+            for tally in tallies
+            if tally.app and tally.marks and tally.is_complete
+        ]
+        stored = await self.put([*held, *pulls], marks)
+        for tally, pull in zip(tallies, pulls, strict=True):
+            # The Pull itself is always new.
+            tally.stored(Stored(new=stored.new - len(pulls), changed=stored.changed))
+            tally.tell(pull)
+        self.complete.update((mark.stream, mark.app_id) for mark in marks)
+        self.pulls += pulls
+
+    def _check_outage(self) -> None:
+        if self._outages >= MOST_OUTAGES:
+            raise Unavailable(f"not asked: {self._outages} streams in a row had no answer")
+
+    def _count_outage(self, error: DifyMetricError | None) -> None:
+        self._outages = self._outages + 1 if isinstance(error, Unavailable) else 0
+
+
+def _is_closed(tally: Tally | None) -> bool:
+    return tally is not None and isinstance(tally.error, Forbidden)
