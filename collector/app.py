@@ -7,6 +7,7 @@ plain callables here and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -17,9 +18,11 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
+from starlette.types import ASGIApp
 
 import collector
 from collector.collect import Collector, Options
+from collector.errors import SettingsError
 from collector.faces import intake, prometheus, rest
 from collector.faces.prometheus import Exposition, Tally
 from collector.passes import Progress
@@ -28,6 +31,7 @@ from collector.records import CONSOLE, Pull, Record, Stored, Watermark
 from collector.schedule import Schedule
 from collector.settings import Settings
 from collector.store import Store, open_store
+from collector.written import Address
 
 Clock = Callable[[], datetime]
 
@@ -57,14 +61,18 @@ class Service:
         self.console = console(settings, transport)
         self._is_up = False
         self._passing = asyncio.Lock()
-        self._collector = self.console and Collector(
-            self.console,
-            self.put,
-            self.store.rows,
-            self.store.watermark,
-            options=options(settings, clock()),
-            clock=clock,
-            on_progress=on_progress,
+        self._collector = (
+            None
+            if self.console is None
+            else Collector(
+                self.console,
+                self.put,
+                self.store.rows,
+                self.store.watermark,
+                options=options(settings, clock()),
+                clock=clock,
+                on_progress=on_progress,
+            )
         )
 
     def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> Stored:
@@ -79,7 +87,7 @@ class Service:
         if self._collector is None:
             return []
         async with self._passing:
-            pulls = await self._collector.collect()
+            pulls: list[Pull] = await self._collector.collect()
         self._is_up = any(pull.stream == "apps" and pull.is_complete for pull in pulls)
         return pulls
 
@@ -110,11 +118,16 @@ class Service:
 
     @asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
-        if self.console is None:
+        dify = self.console
+        if dify is None:
             yield
             return
-        async with Schedule(self.pull, every=self.settings.pull_interval):
+        schedule = Schedule(self.pull, self.settings.pull_interval, stopped=lambda: dify.refused, clock=self.clock)
+        schedule.start()
+        try:
             yield
+        finally:
+            await schedule.stop()
 
     def _exposition(self) -> Exposition:
         return Exposition(
@@ -162,21 +175,25 @@ def serve(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     service = Service(settings)
     try:
-        await web_server(service.web(), settings.listen.host, settings.listen.port).serve()
+        with listening(settings.listen, "listen") as door:
+            await web_server(service.web()).serve(sockets=[door])
     finally:
         await service.close()
 
 
-def web_server(app: FastAPI | object, host: str, port: int) -> uvicorn.Server:
+def listening(address: Address, field: str) -> socket.socket:
+    """A socket that takes connections at once; who serves may come later. Raises SettingsError."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family)
+    except OSError as error:
+        raise SettingsError(f"{field}: cannot listen on {address} ({error.strerror or error}); name another") from None
+
+
+def web_server(app: ASGIApp) -> uvicorn.Server:
     """A server for one application; logs go where ours go."""
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=10,
-        server_header=False,
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=10, server_header=False, ws="none"
     )
     return uvicorn.Server(config)
 

@@ -103,7 +103,7 @@ def query(
     measures: Annotated[list[str], typer.Argument(help="Measures, such as tokens or runs,failed_runs.")],
     by: Annotated[list[str], typer.Option(help="Dimensions to split by: app, model, …")] = [],  # noqa: B006
     grain: Annotated[str, typer.Option(help="none, minute, 15m, hour, day, week, month, year.")] = "none",
-    since: Annotated[Text, typer.Option(help="7d, 2025-06, 2025-06-03, an instant. Default: 7d.")] = None,
+    since: Annotated[Text, typer.Option(help="7d, 2025-06, 2025-06-03, an instant; default: all.")] = None,
     until: Annotated[Text, typer.Option(help="A month, day or instant; default: now.")] = None,
     tz: Annotated[Text, typer.Option(help="Time zone of days and months; default: report_timezone.")] = None,
     where: Annotated[list[str], typer.Option(help="app:ID, !status:failed; again for more.")] = [],  # noqa: B006

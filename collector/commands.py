@@ -140,13 +140,13 @@ _COUNTED = ("runs", "model_calls", "messages", "tokens")
 
 
 def _facts_here(store: Store) -> str:
-    asked = Asked(measure=list(_COUNTED), since="2000", until="now", include_debug=True)
+    asked = Asked(measure=list(_COUNTED), include_debug=True)
     return _counted(rest.answered(asked, store.rows, utc_now()).plain())
 
 
 def _facts_there(running: Running) -> str:
     pairs = [("measure", name) for name in _COUNTED]
-    return _counted(running.query([*pairs, ("since", "2000"), ("until", "now"), ("include_debug", "true")]))
+    return _counted(running.query([*pairs, ("include_debug", "true")]))
 
 
 def _counted(answer: Plain) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -18,11 +19,12 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from collector.app import Service, utc_now, web_server
+from collector.app import Service, listening, utc_now, web_server
 from collector.configuration import load_settings
 from collector.demo.making import make_living_world
 from collector.demo.simulated import simulated_dify
 from collector.demo.traffic import targets, traffic
+from collector.demo.world import World
 from collector.errors import SettingsError
 from collector.settings import Settings
 from collector.written import Address
@@ -66,15 +68,16 @@ def _settings(store: str, listen: str, days: int, url: str, key: str, workspace_
 
 async def _collect(settings: Settings, length: timedelta | None, say: Callable[[str], None]) -> None:
     service = Service(settings)
-    server = web_server(service.web(), settings.listen.host, settings.listen.port)
-    ending = asyncio.create_task(_end_after(length, server)) if length else None
     try:
-        await server.serve()
-        totals = service.store.rows("SELECT count(*), sum(tokens) FROM model_call")[0]
-        say(f"{totals[0]:,} model calls with {totals[1] or 0:,} tokens were counted")
+        with listening(settings.listen, "--listen") as door:
+            server = web_server(service.web())
+            ending = asyncio.create_task(_end_after(length, server)) if length else None
+            await server.serve(sockets=[door])
+            if ending:
+                ending.cancel()
+        ((calls, tokens),) = service.store.rows("SELECT count(*), sum(tokens) FROM model_call")
+        say(f"counted {calls:,} model calls with {tokens or 0:,} tokens")
     finally:
-        if ending:
-            ending.cancel()
         await service.close()
 
 
@@ -87,43 +90,26 @@ async def _end_after(length: timedelta, server: uvicorn.Server) -> None:
 def _dify(listen: str, days: int) -> Iterator[tuple[str, str, str]]:
     """A simulated Dify that serves and is used while the context lasts: its address, admin key and workspace."""
     key, address = secrets.token_hex(16), _address(listen)
-    world, life = make_living_world(days=days, runs_per_day=RUNS_PER_DAY, now=utc_now())
-    app = simulated_dify(world, clock=utc_now, admin_key=key, life=life)
-    server = web_server(app, address.host, address.port)
-    url = f"http://{address}"
-    problems: list[BaseException] = []
-
-    async def live() -> None:
-        serving = asyncio.create_task(server.serve())
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-            calling = asyncio.create_task(_call(client, server))
-            await serving
-            calling.cancel()
-            with suppress(asyncio.CancelledError):
-                await calling
-
-    async def _call(client: httpx.AsyncClient, server: uvicorn.Server) -> None:
-        while not server.started:
-            await asyncio.sleep(0.05)
-        await traffic(client, targets(world), per_second=CALLS_PER_SECOND)
-
-    def run() -> None:
+    with listening(address, "--dify-listen") as door:
+        world, life = make_living_world(days=days, runs_per_day=RUNS_PER_DAY, now=utc_now())
+        server = web_server(simulated_dify(world, clock=utc_now, admin_key=key, life=life))
+        thread = threading.Thread(target=asyncio.run, args=(_live(server, door, world, f"http://{address}"),))
+        thread.start()
         try:
-            asyncio.run(live())
-        except (Exception, SystemExit) as error:  # told to whoever waits for the start
-            problems.append(error)
+            yield f"http://{address}", key, world.workspace_id
+        finally:
+            server.should_exit = True
+            thread.join()
 
-    thread = threading.Thread(target=run, name="simulated-dify")
-    thread.start()
-    try:
-        while not server.started:
-            thread.join(0.05)
-            if not thread.is_alive():
-                raise SettingsError(f"the simulated Dify could not listen on {listen}; free it or give --dify-listen")
-        yield url, key, world.workspace.id
-    finally:
-        server.should_exit = True
-        thread.join()
+
+async def _live(server: uvicorn.Server, door: socket.socket, world: World, url: str) -> None:
+    """Serve the world, and call it as users would."""
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        calling = asyncio.create_task(traffic(client, targets(world), per_second=CALLS_PER_SECOND))
+        await server.serve(sockets=[door])
+        calling.cancel()
+        with suppress(asyncio.CancelledError):
+            await calling
 
 
 def _address(listen: str) -> Address:

@@ -25,7 +25,7 @@ from collector.faces.rest_page import CONTENT_POLICY, page
 from collector.measures.answer import Answer, plain
 from collector.measures.catalogue import CATALOGUE, Catalogue
 from collector.measures.query import Query as Question
-from collector.measures.query import Rows, run
+from collector.measures.query import Rows, earliest, run
 from collector.period import Period, zone
 
 Clock = Callable[[], datetime]
@@ -127,7 +127,10 @@ def answered(
     asked: models.Asked, rows: Rows, now: datetime, *, timezone: str = "UTC", catalogue: Catalogue = CATALOGUE
 ) -> Answer:
     """The answer to what was asked, wherever it was asked. Raises QueryError."""
-    period = Period.parse(since=asked.since or None, until=asked.until or None, tz=asked.tz or timezone, now=now)
+    since = asked.since or models.ALL
+    if since == models.ALL:
+        since = (earliest(rows) or now).isoformat()
+    period = Period.parse(since=since, until=asked.until or None, tz=asked.tz or timezone, now=now)
     return run(_question(asked, period, catalogue), rows, now=now)
 
 
