@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from collector.errors import StoreError
+from collector.errors import StoreBusy, StoreError
 from collector.store import Parameters
 
 MEMORY = ":memory:"
@@ -89,7 +89,8 @@ def connect(path: str, *, read_only: bool, **settings: object) -> Session:
         session = Session(path, duckdb.connect(path, read_only=read_only, config=wanted))
         session.run("SET GLOBAL TimeZone = 'UTC'")
     except duckdb.Error as error:
-        raise StoreError(f"store {path}: {_refusal(str(error))}") from None
+        kind = StoreBusy if _LOCKED.search(str(error)) else StoreError
+        raise kind(f"store {path}: {_refusal(str(error))}") from None
     return session
 
 
