@@ -124,6 +124,21 @@ def test_what_is_under_way_is_open_and_ends_in_its_time() -> None:
     assert all(run.status != "running" for run in open_runs)
 
 
+def test_what_is_stopped_runs_for_ever_and_keeps_what_its_nodes_spent() -> None:
+    habits = Habits(failures=0.0, stops=1.0, disconnects=0.0)
+    past = make_world(days=1, runs_per_day=300, seed=2, now=NOW, habits=habits)
+    world, life = make_living_world(days=0, runs_per_day=5_000, seed=2, now=NOW, habits=habits)
+    life.advance(NOW + timedelta(hours=1))
+
+    for one in (past, world):
+        stopped = [run for run in one.runs.values() if run.status == "running"]
+        assert stopped
+        assert {run.total_tokens for run in stopped} == {0}
+        assert all([node.status for node in one.nodes[run.id]].count("running") <= 2 for run in stopped)
+        spent = {call.run_id for call in one.calls}
+        assert any(run.id in spent for run in stopped)
+
+
 def test_a_living_world_begins_with_requests_under_way() -> None:
     world, life = make_living_world(days=0.03, runs_per_day=50_000, seed=2, now=NOW, habits=CALM)
     under_way = [run for run in world.runs.values() if run.status == "running"]
@@ -149,6 +164,17 @@ def test_a_deleted_app_takes_everything_of_it_and_the_truth_stays() -> None:
     assert app.id not in {row.app_id for row in rows}
     assert truth.tokens(world) == before
     assert set(world.nodes) == set(world.runs)
+
+
+def test_what_was_under_way_in_a_deleted_app_ends_nowhere() -> None:
+    world, life = make_living_world(days=0.03, runs_per_day=50_000, seed=2, now=NOW, habits=CALM)
+    for app_id in list(world.apps):
+        world.delete_app(app_id)
+
+    life.advance(NOW + timedelta(minutes=2))
+
+    assert not world.runs
+    assert not world.messages
 
 
 def test_retention_takes_what_is_old() -> None:
