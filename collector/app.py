@@ -21,17 +21,17 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp
 
 import collector
-from collector.collect import Collector, Options
+from collector.collect.collector import Collector, Options
+from collector.collect.passes import Progress
 from collector.errors import SettingsError
 from collector.faces import intake, prometheus, rest
 from collector.faces.prometheus import Exposition, Tally
-from collector.passes import Progress
 from collector.pull.console import Access, Console
 from collector.records import CONSOLE, Pull, Record, Stored, Watermark
 from collector.schedule import Schedule
 from collector.settings import Settings
+from collector.settings.written import Address
 from collector.store import Store, open_store
-from collector.written import Address
 
 Clock = Callable[[], datetime]
 

@@ -15,11 +15,11 @@ import typer
 
 import collector
 from collector import commands, demonstration, terminal
-from collector.configuration import load_settings
 from collector.errors import DifyMetricError, QueryError, SettingsError
 from collector.logs import set_up_logs
 from collector.period import span
 from collector.settings import Settings
+from collector.settings.configuration import load_settings
 
 cli = typer.Typer(
     name="dify-metric",

@@ -14,12 +14,12 @@ from pydantic import ValidationError
 
 from collector import app
 from collector.app import Service, utc_now
+from collector.collect.passes import Progress
 from collector.errors import DifyMetricError, QueryError, StoreBusy
 from collector.faces import grafana, reference, rest
 from collector.faces.rest_models import Asked
 from collector.ingest import read_file
 from collector.measures.catalogue import CATALOGUE
-from collector.passes import Progress
 from collector.records import Record
 from collector.running import Running
 from collector.settings import Setting, Settings, describe

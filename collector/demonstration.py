@@ -12,22 +12,24 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
 import uvicorn
 
 from collector.app import Service, listening, utc_now, web_server
-from collector.configuration import load_settings
-from collector.demo.making import make_living_world
+from collector.demo.making import Life, make_living_world
 from collector.demo.simulated import simulated_dify
 from collector.demo.traffic import targets, traffic
 from collector.demo.world import World
 from collector.errors import SettingsError
 from collector.settings import Settings
-from collector.written import Address
+from collector.settings.configuration import load_settings
+from collector.settings.written import Address
 
 RUNS_PER_DAY = 400
 CALLS_PER_SECOND = 2.0
@@ -92,24 +94,40 @@ def _dify(listen: str, days: int) -> Iterator[tuple[str, str, str]]:
     key, address = secrets.token_hex(16), _address(listen)
     with listening(address, "--dify-listen") as door:
         world, life = make_living_world(days=days, runs_per_day=RUNS_PER_DAY, now=utc_now())
-        server = web_server(simulated_dify(world, clock=utc_now, admin_key=key, life=life))
-        thread = threading.Thread(target=asyncio.run, args=(_live(server, door, world, f"http://{address}"),))
+        started: Future[Callable[[], object]] = Future()
+        thread = threading.Thread(
+            target=asyncio.run, args=(_live(world, life, key, door, f"http://{address}", started),)
+        )
         thread.start()
+        stop = started.result()
         try:
             yield f"http://{address}", key, world.workspace_id
         finally:
-            server.should_exit = True
+            stop()
             thread.join()
 
 
-async def _live(server: uvicorn.Server, door: socket.socket, world: World, url: str) -> None:
-    """Serve the world, and call it as users would."""
+async def _live(
+    world: World, life: Life, key: str, door: socket.socket, url: str, started: Future[Callable[[], object]]
+) -> None:
+    """Serve the world, and call it as users would, until the callable in `started` is called."""
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+
+    async def pace(seconds: float) -> None:
+        with suppress(TimeoutError):  # answers under way end at once when the demo does
+            await asyncio.wait_for(stopping.wait(), seconds)
+
+    server = web_server(simulated_dify(world, clock=utc_now, admin_key=key, life=life, pace=pace))
+    serving = asyncio.create_task(server.serve(sockets=[door]))
+    started.set_result(partial(loop.call_soon_threadsafe, stopping.set))
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         calling = asyncio.create_task(traffic(client, targets(world), per_second=CALLS_PER_SECOND))
-        await server.serve(sockets=[door])
+        await stopping.wait()
         calling.cancel()
         with suppress(asyncio.CancelledError):
             await calling
+    server.should_exit = True
+    await serving
 
 
 def _address(listen: str) -> Address:

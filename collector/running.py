@@ -15,7 +15,7 @@ import httpx
 from collector import wire
 from collector.errors import DifyMetricError, Unavailable
 from collector.records import Record, Stored
-from collector.written import Address
+from collector.settings.written import Address
 
 Parameters: TypeAlias = Sequence[tuple[str, str]]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from collector.configuration import KEYS, example_file, load_settings
 from collector.settings import FIELDS, Settings, variable
+from collector.settings.configuration import KEYS, example_file, load_settings
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.collect import Collector, Options, collect
+from collector.collect.collector import Collector, Options, collect
 from collector.errors import StoreError
 from collector.records import App, Conversation, Feedback, Message, ModelCall, NodeExecution, Pull, Run, User
+from tests.collect.shelf import Shelf
 from tests.pull.doors import answer, page
 from tests.pull.small_dify import NOON, AMessage, AnApp, ARun, ATalk, SmallDify, a_node
-from tests.shelf import Shelf
 
 LATER = NOON + timedelta(hours=1)
 
