@@ -157,7 +157,7 @@ async def test_contents_are_nowhere_in_the_store():
 
     await passed(a_busy_dify(), store, read_completions=True)
 
-    assert "secret" not in msgspec.json.encode(list(store.facts.values())).decode()
+    assert "secret" not in msgspec.json.encode(list(store.told().values())).decode()
 
 
 # -- runs ------------------------------------------------------------------------------------------------------------
