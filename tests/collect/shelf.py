@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -51,4 +51,4 @@ class Shelf:
 
 
 def _told(fact: Record) -> Record:
-    return msgspec.structs.replace(fact, source="", seen_at=datetime.min)
+    return msgspec.structs.replace(fact, source="", seen_at=datetime.min.replace(tzinfo=UTC))

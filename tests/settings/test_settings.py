@@ -293,7 +293,7 @@ class TestDescription:
         assert settings.pull_interval == timedelta(seconds=seconds)
 
     def test_knows_which_fields_are_secret(self):
-        assert set(SECRETS) == {"dify_admin_key", "dify_password", "dify_token"}
+        assert set(SECRETS) == {"dify_admin_key", "dify_password", "dify_token", "ingest_token"}
 
     def test_settings_do_not_change(self):
         with pytest.raises(ValidationError):
