@@ -21,10 +21,10 @@ from typing import ClassVar
 
 import msgspec
 
-CONSOLE, DATABASE, TAP, FILE = "console", "database", "tap", "file"
+CONSOLE, DATABASE, TAP, FILE, BROKER = "console", "database", "tap", "file", "broker"
 """The values of `source`."""
 
-SOURCE_RANK = {DATABASE: 3, CONSOLE: 2, TAP: 1, FILE: 0}
+SOURCE_RANK = {DATABASE: 3, CONSOLE: 2, TAP: 1, FILE: 0, BROKER: 0}
 """Who is believed when two sources tell different values of one field: the higher number."""
 
 FINAL_RUN_STATUSES = frozenset({"succeeded", "failed", "stopped", "partial-succeeded"})
@@ -41,7 +41,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What all facts share."""
 
     table: ClassVar[str]
-    source: str  # console, database, tap, file
+    source: str  # console, database, tap, file, broker
     seen_at: datetime  # UTC; when this was read
 
 
@@ -299,6 +299,29 @@ class Pull(Record, frozen=True, kw_only=True):
     is_complete: bool  # the walk reached the watermark
 
 
+class QueueSample(Record, frozen=True, kw_only=True):
+    """How long one queue was at one instant. Final as it is made; a missing queue is an empty one.
+
+    A Celery message carries no time of its own, so the age of what waits is known from below only: from the first of
+    our samples that found the same message first in line. Backlog = `ready` + `unacked`.
+
+    Source: the broker's Redis: LLEN and LINDEX of the queue, `unacked`, `unacked_index`; Dify's waiting lists of
+    workspaces in its cache
+    """
+
+    table: ClassVar[str] = "queue_sample"
+    id: str  # broker/queue/instant
+    broker: str  # our name for it; tells several Dify installations apart
+    queue: str  # as Celery names it, all priorities together; a waiting list without its workspace, all together
+    kind: str  # served, unserved (no default worker takes from it), workspace, other: not a name we know, so no label
+    created_at: datetime  # UTC; when it was looked at
+    ready: int | None = None  # messages waiting; None: could not be told
+    unacked: int | None = None  # taken by a worker and not acknowledged; None: could not be told
+    oldest_seen_at: datetime | None = None  # UTC; first in line at least since then; None: nothing waits
+    oldest_taken_at: datetime | None = None  # UTC; when the longest unacknowledged one was taken; None: none is
+    workspaces: int | None = None  # that wait in this list; None for queues
+
+
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of `stream` in `app_id` created before `complete_until` is stored (promise 7)."""
 
@@ -319,6 +342,7 @@ FACTS: tuple[type[Record], ...] = (
     User,
     Request,
     Pull,
+    QueueSample,
 )
 """Every kind of record, in the order their tables are made."""
 

@@ -23,6 +23,7 @@ from collector.records import (
     Message,
     ModelCall,
     NodeExecution,
+    QueueSample,
     Record,
     Request,
     Run,
@@ -85,7 +86,7 @@ def _columns(record: type[Record]) -> dict[str, type]:
     return found
 
 
-_DATED = (Run, NodeExecution, ModelCall, Message, Request)
+_DATED = (Run, NodeExecution, ModelCall, Message, Request, QueueSample)
 _CHANGING = (App, Conversation, Feedback)
 
 
