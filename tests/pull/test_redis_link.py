@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 from pathlib import Path
@@ -110,6 +111,19 @@ async def test_a_redis_that_never_answers_is_given_up() -> None:
         await ping(f"redis://127.0.0.1:{silent.getsockname()[1]}/1", timeout_seconds=0.01)
 
 
+async def test_a_redis_that_is_starting_says_when_to_come_back() -> None:
+    async def loading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1 << 10)
+        writer.write(b"-LOADING Redis is loading the dataset in memory\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(loading, "127.0.0.1", 0) as starting:
+        with pytest.raises(Unavailable, match="loading its data") as told:
+            await ping(f"redis://127.0.0.1:{starting.sockets[0].getsockname()[1]}/1")
+    assert told.value.retry_after_seconds == 10
+
+
 async def test_a_redis_that_went_away_and_came_back_is_asked_again(tmp_path: Path) -> None:
     with running_redis(tmp_path) as redis:
         async with RedisLink(parse_place(redis.url)) as link:
@@ -127,7 +141,7 @@ async def test_a_database_that_does_not_exist_is_a_wrong_setting(tmp_path: Path)
 
 
 async def test_a_cluster_is_no_broker(tmp_path: Path) -> None:
-    with running_redis(tmp_path, "--cluster-enabled", "yes") as redis:
+    with running_redis(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as redis:
         for database in (0, 1):
             with pytest.raises(SettingsError, match="Redis Cluster"):
                 await ping(redis.url.removesuffix("1") + str(database))
