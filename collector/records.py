@@ -24,10 +24,10 @@ import msgspec
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """An aware instant, in UTC. What arrives over the wire without a time zone is refused."""
 
-CONSOLE, DATABASE, TAP, FILE = "console", "database", "tap", "file"
+CONSOLE, DATABASE, TAP, FILE, BROKER = "console", "database", "tap", "file", "broker"
 """The values of `source`."""
 
-SOURCE_RANK = {DATABASE: 3, CONSOLE: 2, TAP: 1, FILE: 0}
+SOURCE_RANK = {DATABASE: 3, CONSOLE: 2, TAP: 1, FILE: 0, BROKER: 0}
 """Who is believed when two sources tell different values of one field: the higher number."""
 
 FINAL_RUN_STATUSES = frozenset({"succeeded", "failed", "stopped", "partial-succeeded"})
@@ -44,7 +44,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What all facts share."""
 
     table: ClassVar[str]
-    source: str  # console, database, tap, file
+    source: str  # console, database, tap, file, broker
     seen_at: Instant  # UTC; when this was read
 
 
@@ -303,6 +303,137 @@ class Pull(Record, frozen=True, kw_only=True):
     is_complete: bool  # the walk reached the watermark
 
 
+class QueueSample(Record, frozen=True, kw_only=True):
+    """How long one queue was at one instant. Final as it is made; a missing queue is an empty one.
+
+    A Celery message carries no time of its own, so the age of what waits is known from below only: from the first of
+    our samples that found the same message first in line. Backlog = `ready` + `unacked`.
+
+    Source: the broker's Redis: LLEN and LINDEX of the queue, `unacked`, `unacked_index`; Dify's waiting lists of
+    workspaces in its cache
+    """
+
+    table: ClassVar[str] = "queue_sample"
+    id: str  # broker/queue/instant
+    broker: str  # our name for it; tells several Dify installations apart
+    queue: str  # as Celery names it, all priorities together; a waiting list without its workspace, all together
+    kind: str  # served, unserved (no default worker takes from it), workspace, other: not a name we know, so no label
+    created_at: Instant  # UTC; when it was looked at
+    ready: int | None = None  # messages waiting; None: could not be told
+    unacked: int | None = None  # taken by a worker and not acknowledged; None: could not be told
+    oldest_seen_at: Instant | None = None  # UTC; first in line at least since then; None: nothing waits
+    oldest_taken_at: Instant | None = None  # UTC; when the longest unacknowledged one was taken; None: none is
+    workspaces: int | None = None  # that wait in this list; None for queues
+
+
+class Dataset(Record, frozen=True, kw_only=True):
+    """One knowledge base. Changes over its life; the newest telling counts. A deleted one stays, with `deleted_at`.
+
+    Source: GET /console/api/datasets
+    """
+
+    table: ClassVar[str] = "dataset"
+    id: str
+    workspace_id: str | None = None
+    name: str | None = None
+    indexing_technique: str | None = None  # economy, high_quality
+    embedding_provider: str | None = None  # org/plugin/name; None where keywords are indexed
+    embedding_model: str | None = None
+    created_at: Instant | None = None  # UTC
+    updated_at: Instant | None = None  # UTC
+    deleted_at: Instant | None = None  # UTC; when we noticed
+
+
+class DatasetDay(Record, frozen=True, kw_only=True):
+    """What one knowledge base held on one UTC day, as of our last look on that day.
+
+    Source: GET /console/api/datasets, /datasets/{id}/documents, /datasets/{id}/indexing-status
+    """
+
+    table: ClassVar[str] = "dataset_day"
+    id: str  # dataset id/day
+    dataset_id: str
+    workspace_id: str | None = None
+    created_at: Instant  # UTC; midnight at which the day began
+    documents: int | None = None
+    available_documents: int | None = None  # indexed, enabled, not archived
+    waiting_documents: int | None = None  # not yet taken up
+    indexing_documents: int | None = None  # parsing, cleaning, splitting, indexing
+    failed_documents: int | None = None
+    segments: int | None = None
+    words: int | None = None  # characters, as Dify counts
+    tokens: int | None = None  # indexed, as Dify tells of each document
+    hits: int | None = None  # segments found by retrievals since they exist; grows while they live
+    apps: int | None = None  # that use it
+
+
+class Retrieval(Record, frozen=True, kw_only=True):
+    """One question put to one knowledge base. Its text is not kept.
+
+    Source: GET /console/api/datasets/{id}/queries; dataset_queries of the database
+    """
+
+    table: ClassVar[str] = "retrieval"
+    id: str
+    dataset_id: str
+    workspace_id: str | None = None
+    origin: str | None = None  # app, hit_testing
+    app_id: str | None = None  # of origin app
+    user_id: str | None = None
+    user_kind: str | None = None  # end_user, account
+    created_at: Instant | None = None  # UTC
+
+
+class Model(Record, frozen=True, kw_only=True):
+    """One model that a workspace has set up.
+
+    Source: GET /console/api/workspaces/current/models/model-types/{kind}
+    """
+
+    table: ClassVar[str] = "model"
+    id: str  # workspace/provider/name/kind
+    workspace_id: str | None = None
+    model_provider: str  # org/plugin/name
+    model_name: str
+    kind: str  # llm, text-embedding, rerank, ...
+    features: str | None = None  # sorted, comma between them: agent-thought, vision, ...
+    is_vision: bool | None = None
+    status: str | None = None  # active, no-configure, ...
+
+
+class ApiKey(Record, frozen=True, kw_only=True):
+    """One key of the service API, known by its fingerprint: the key itself is dropped where it is read.
+
+    Source: GET /console/api/apps/{app_id}/api-keys
+    """
+
+    table: ClassVar[str] = "api_key"
+    id: str
+    app_id: str | None = None
+    workspace_id: str | None = None
+    fingerprint: str  # SHA-256 of the key, first 16 hex digits, as in Request
+    created_at: Instant | None = None  # UTC
+    last_used_at: Instant | None = None  # UTC
+    deleted_at: Instant | None = None  # UTC; when we noticed
+
+
+class Statistic(Record, frozen=True, kw_only=True):
+    """One number of one day of one app, as Dify's own statistics tell it: what we compare ours with.
+
+    Source: GET /console/api/apps/{app_id}/statistics/{name}, /workflow/statistics/{name}
+    """
+
+    table: ClassVar[str] = "dify_statistic"
+    id: str  # app/name/day/time zone
+    app_id: str
+    workspace_id: str | None = None
+    name: str  # messages, message_tokens, message_cost, conversations, end_users, runs, run_tokens, run_users
+    day: str  # YYYY-MM-DD on the calendar of `timezone`
+    timezone: str  # IANA name: the calling account's
+    created_at: Instant  # UTC; when that day began there
+    value: Decimal  # a count, or an amount in whatever currencies the rows had
+
+
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of `stream` in `app_id` created before `complete_until` is stored (promise 7)."""
 
@@ -324,6 +455,13 @@ FACTS: tuple[type[Record], ...] = (
     User,
     Request,
     Pull,
+    QueueSample,
+    Dataset,
+    DatasetDay,
+    Retrieval,
+    Model,
+    ApiKey,
+    Statistic,
 )
 """Every kind of record, in the order their tables are made."""
 

@@ -17,16 +17,23 @@ import pyarrow as pa
 
 from collector.records import (
     FACTS,
+    ApiKey,
     App,
     Conversation,
+    Dataset,
+    DatasetDay,
     Feedback,
     Message,
+    Model,
     ModelCall,
     NodeExecution,
     Pull,
+    QueueSample,
     Record,
     Request,
+    Retrieval,
     Run,
+    Statistic,
 )
 
 SQL_TYPES = {
@@ -104,8 +111,8 @@ def _columns(record: type[Record]) -> dict[str, type]:
     return found
 
 
-_DATED = (Run, NodeExecution, ModelCall, Message, Request, Pull)
-_CHANGING = (App, Conversation, Feedback)
+_DATED = (Run, NodeExecution, ModelCall, Message, Request, Pull, QueueSample, Retrieval)
+_CHANGING = (App, Conversation, Feedback, Dataset, DatasetDay, Model, ApiKey, Statistic)
 
 
 @cache
