@@ -177,9 +177,8 @@ class DuckStore:
 
     def _insert(self, table: Table, rows: pa.Table) -> None:
         if len(rows):
-            sorting = "" if _is_sorted(rows) else " ORDER BY created_at"
-            with self._writer.showing(told=rows):
-                self._writer.run(f"INSERT INTO {table.name} BY NAME SELECT * FROM told{sorting}")
+            with self._writer.showing(told=_in_time(rows)):
+                self._writer.run(f"INSERT INTO {table.name} BY NAME SELECT * FROM told")
 
     def _delete(self, table: Table, stored: pa.Table) -> None:
         if len(stored):
@@ -203,12 +202,13 @@ class DuckStore:
 _PLACE = pa.field("place", pa.int64())
 
 
-def _is_sorted(rows: pa.Table) -> bool:
-    """Whether rows are in the order of time already; those without an instant make no difference."""
+def _in_time(rows: pa.Table) -> pa.Table:
+    """Rows in the order of time, so that a day lies together; those without an instant may lie anywhere."""
     if "created_at" not in rows.column_names:
-        return True
+        return rows
     at = rows["created_at"].combine_chunks()
-    return bool(pc.all(pc.less_equal(at[:-1], at[1:])).as_py() is not False)
+    is_sorted = pc.all(pc.less_equal(at[:-1], at[1:])).as_py() is not False
+    return rows if is_sorted else rows.take(pc.sort_indices(at))
 
 
 def _among(facts: pa.Table | None, ids: pa.Array) -> int:
