@@ -27,8 +27,9 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 CONSOLE, DATABASE, TAP, FILE, BROKER = "console", "database", "tap", "file", "broker"
 """The values of `source`."""
 
-SOURCE_RANK = {DATABASE: 3, CONSOLE: 2, TAP: 1, FILE: 0, BROKER: 0}
-"""Who is believed when two sources tell different values of one field: the higher number."""
+SOURCE_RANK = {DATABASE: 3, CONSOLE: 2, TAP: 1, FILE: 0}
+"""Who is believed when two sources tell different values of one field: the higher number. (A broker's facts nobody
+else tells.)"""
 
 FINAL_RUN_STATUSES = frozenset({"succeeded", "failed", "stopped", "partial-succeeded"})
 """Run statuses after which Dify changes nothing. `paused` and `scheduled` runs go on later."""
@@ -431,7 +432,8 @@ class Statistic(Record, frozen=True, kw_only=True):
     day: str  # YYYY-MM-DD on the calendar of `timezone`
     timezone: str  # IANA name: the calling account's
     created_at: Instant  # UTC; when that day began there
-    value: Decimal  # a count, or an amount in whatever currencies the rows had
+    number: int | None = None  # of what is counted
+    amount: Decimal | None = None  # of cost, in whatever currencies the rows had
 
 
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):

@@ -412,7 +412,8 @@ MIGRATIONS = (
               day VARCHAR,
               timezone VARCHAR,
               created_at TIMESTAMPTZ,
-              value DECIMAL(18,9),
+              number BIGINT,
+              amount DECIMAL(18,9),
               id_crc UINTEGER,
               weights MAP(VARCHAR, BIGINT)
             )

@@ -11,7 +11,27 @@ import pyarrow as pa
 import pytest
 
 from collector.errors import StoreError
-from collector.records import CONSOLE, DATABASE, FACTS, TAP, Pull, Record, Request, Run, Stored, User, Watermark
+from collector.records import (
+    BROKER,
+    CONSOLE,
+    DATABASE,
+    FACTS,
+    TAP,
+    ApiKey,
+    Dataset,
+    DatasetDay,
+    Model,
+    Pull,
+    QueueSample,
+    Record,
+    Request,
+    Retrieval,
+    Run,
+    Statistic,
+    Stored,
+    User,
+    Watermark,
+)
 from collector.store import Store
 from tests.builders import (
     NOON,
@@ -43,6 +63,10 @@ def a_pull(**fields: object) -> Pull:
     return Pull(**(told | counts | fields))
 
 
+def told_by(source: str, kind: type[Record], /, **fields: object) -> Record:
+    return kind(source=source, seen_at=NOON, **fields)
+
+
 ONE_OF_EACH: tuple[Record, ...] = (
     an_app(),
     a_run(),
@@ -54,6 +78,23 @@ ONE_OF_EACH: tuple[Record, ...] = (
     a_user(),
     a_request(),
     a_pull(),
+    told_by(BROKER, QueueSample, id="b/q/1", broker="b", queue="q", kind="served", created_at=NOON, ready=3),
+    told_by(CONSOLE, Dataset, id="d1", name="Manuals", created_at=NOON),
+    told_by(CONSOLE, DatasetDay, id="d1/2026-11-20", dataset_id="d1", created_at=NOON, documents=2),
+    told_by(CONSOLE, Retrieval, id="q1", dataset_id="d1", origin="app", created_at=NOON),
+    told_by(CONSOLE, Model, id="m", model_provider="o/p/n", model_name="gpt", kind="llm", is_vision=True),
+    told_by(CONSOLE, ApiKey, id="k1", app_id="shop", fingerprint="0123456789abcdef"),
+    told_by(
+        CONSOLE,
+        Statistic,
+        id="s",
+        app_id="shop",
+        name="runs",
+        day="2026-11-20",
+        timezone="UTC",
+        created_at=NOON,
+        number=3,
+    ),
 )
 
 

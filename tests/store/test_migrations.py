@@ -17,6 +17,8 @@ from tests.builders import NOON, a_run
 
 RELEASED = {
     1: "05152218479ee1e681a1d8d2e1463a3ca4d1e14027c13bec64d5b435b27e2335",
+    2: "715ce13061ba2e6ac58b33ef8391946875ec53e29c63d40ed4852e20fcfa78d5",
+    3: "a42aec5b6650483bbe8764a995aae9332eea6aa209fcb54d0f85cdcc3cffd713",
 }
 """Step -> what its SQL hashes to. A new step adds a line; a line that must change means a forgotten file out there."""
 
@@ -73,8 +75,12 @@ def test_an_older_file_gets_the_steps_it_lacks(tmp_path: Path, monkeypatch: pyte
 def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     open_store(tmp_path / "t.duckdb").close()
     with monkeypatch.context() as patched:
-        bad = Migration(2, "half of it", ("CREATE TABLE colour (name VARCHAR)", "ALTER TABLE nowhere ADD COLUMN x INT"))
-        patched.setattr(migrations, "MIGRATIONS", (*MIGRATIONS[:1], bad))
+        bad = Migration(
+            len(MIGRATIONS) + 1,
+            "half of it",
+            ("CREATE TABLE colour (name VARCHAR)", "ALTER TABLE nowhere ADD COLUMN x INT"),
+        )
+        patched.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, bad))
         with pytest.raises(StoreError, match="nowhere"):
             open_store(tmp_path / "t.duckdb")
 
