@@ -57,7 +57,8 @@ class Options:
 
 
 class Pass:
-    """One pass. `failures` counts, over all passes, how often asking about something failed."""
+    """One pass. What lasts over passes: `failures` counts how often asking about something failed, and `failing` has
+    the error class with which a stream of an app ended last."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Pass:
         clock: Clock,
         width: int,
         failures: Counter[str],
+        failing: dict[tuple[str, str | None], str | None],
         on_progress: Progress | None = None,
     ) -> None:
         self.options = options
@@ -77,6 +79,7 @@ class Pass:
         self.progress: Progress = on_progress or (lambda stream, done, total: None)
         self.done: Counter[str] = Counter()  # questions answered, by stream
         self.totals: dict[str, int] = {}  # questions there are, by stream
+        self._failing = failing
         self._put = put
         self._clock = clock
         self._outages = 0
@@ -150,7 +153,8 @@ class Pass:
             for question in batch
             if self.in_time(share) and not _is_closed(tallies.get(question[0]))
         )
-        async with aclosing(together(due, self.width)) as answers:
+        # Twice as many as go out at once: the next is ready when one comes back.
+        async with aclosing(together(due, 2 * self.width)) as answers:
             async for app_id, answer in answers:
                 tally = tallies.setdefault(app_id, self.tally(stream, apps[app_id]))
                 self.done[stream] += 1
@@ -198,8 +202,10 @@ class Pass:
         stored = await self.put([*held, *pulls], marks)
         for tally, pull in zip(tallies, pulls, strict=True):
             # The Pull itself is always new.
-            tally.stored(Stored(new=stored.new - len(pulls), changed=stored.changed))
-            tally.tell(pull)
+            tally.stored(Stored(new=max(stored.new - len(pulls), 0), changed=stored.changed))
+            place = (tally.stream, pull.app_id)
+            tally.tell(pull, again=self._failing.get(place) == pull.error_class)
+            self._failing[place] = pull.error_class
         self.complete.update((mark.stream, mark.app_id) for mark in marks)
         self.pulls += pulls
 

@@ -53,7 +53,7 @@ class Tally:
     def add(self, step: Step) -> None:
         """Count what a step brought."""
         self.requests += step.requests
-        self.pages += 1
+        self.pages += step.requests > 0
         self.records += len(step.records)
         self.parse_failures += step.parse_failures
 
@@ -85,11 +85,13 @@ class Tally:
             is_complete=self.is_complete,
         )
 
-    def tell(self, pull: Pull) -> None:
-        """One line: a warning when it failed, only for debugging when there was nothing new."""
+    def tell(self, pull: Pull, *, again: bool) -> None:
+        """One line: a warning when it failed, only for debugging when there was nothing new or it failed `again`."""
         counts = {"records": self.records, "pages": self.pages, "seconds": round(pull.seconds, 1)}
         if self.error:
-            log.warning("pull failed", stream=self.stream, app=self.name, problem=str(self.error), **counts)
+            (log.debug if again else log.warning)(
+                "pull failed", stream=self.stream, app=self.name, problem=str(self.error), **counts
+            )
         elif self.news or self.is_interrupted:
             log.info("pull finished", stream=self.stream, app=self.name, **counts)
         else:

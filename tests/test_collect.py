@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -658,6 +659,52 @@ async def test_a_store_that_refuses_ends_the_pass_and_keeps_the_watermark():
     assert not store.marks
 
 
+async def test_a_stream_that_keeps_failing_is_warned_of_once():
+    dify, store = a_busy_dify(), Shelf()
+    dify.faults["helpdesk/chat-conversations"] = BAD_ANSWERS["forbidden"]
+    collector = a_collector(dify, store, Watch())
+
+    with structlog.testing.capture_logs() as lines:
+        await collector.collect()
+        pulls = await collector.collect()
+
+    assert errors(pulls) == {("conversations", "helpdesk"): "forbidden"}
+    (line,) = [line for line in lines if line["log_level"] == "warning"]
+    assert (line["event"], line["stream"], line["app"]) == ("pull failed", "conversations", "Helpdesk")
+
+
+async def test_a_pass_tells_what_it_read_in_one_line_for_each_stream():
+    dify, store = SmallDify(AnApp("shop", runs=[ARun("r1"), ARun("r2")])), Shelf()
+
+    with structlog.testing.capture_logs() as lines:
+        await passed(dify, store)
+        await passed(dify, store, Watch(LATER + timedelta(minutes=1)))
+
+    told = [line for line in lines if line["log_level"] == "info" and line["stream"] == "runs"]
+    assert told == [
+        {
+            "event": "pull finished",
+            "log_level": "info",
+            "stream": "runs",
+            "app": "Shop",
+            "records": 2,
+            "pages": 1,
+            "seconds": 0.0,
+        }
+    ]
+
+
+async def test_an_app_of_a_mode_we_do_not_know_is_named_once():
+    dify, store = SmallDify(AnApp("novel", "agent-swarm")), Shelf()
+    collector = a_collector(dify, store, Watch())
+
+    for _ in range(2):
+        assert not errors(await collector.collect())
+
+    assert collector.warnings == {"unknown_mode": 1}
+    assert store.of(App)["novel"].mode == "agent-swarm"
+
+
 async def test_progress_is_told():
     told: list[tuple[str, int, int | None]] = []
     dify, store = SmallDify(AnApp("shop", runs=[ARun(f"r{n}") for n in range(5)])), Shelf()
@@ -672,7 +719,5 @@ async def test_progress_is_told():
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    import structlog
-
     with structlog.testing.capture_logs():
         yield

@@ -88,6 +88,8 @@ class Reader:
             await self.console.get(endpoints.APP, app_id=app_id)
         except NotFound:
             return True
+        except Forbidden:
+            pass
         return False
 
     async def listing(
