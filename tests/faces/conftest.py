@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.measures.conftest import facts
+
+__all__ = ["facts"]
