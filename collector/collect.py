@@ -115,10 +115,12 @@ class Collector:
             apps = await self._apps(one_pass)
             async for _ in together((partial(self._app, one_pass, app) for app in apps.values()), one_pass.width):
                 pass
+            await one_pass.flush()
             await self._open(one_pass, apps)
             await self._talks(one_pass, apps)
             await self._mentions(one_pass, apps)
             await self._leaves(one_pass, apps)
+            await one_pass.flush()
         except BaseException as error:
             # What a paused walk had read last may not be stored: it begins anew.
             await self._listings.aclose()
@@ -126,6 +128,7 @@ class Collector:
                 raise
             self.warnings["unauthorized"] += 1
             log.error("pass ended", problem=str(error))
+            await one_pass.flush()
         return one_pass.pulls
 
     async def _apps(self, one_pass: Pass) -> Apps:
