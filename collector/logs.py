@@ -16,7 +16,7 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from collector.written import MASK
+from collector.settings.written import MASK
 
 SECRET_NAMES = re.compile(
     r"(^|[_-])(password|passwd|secret|token|key|apikey|authorization|auth|cookie|cookies|csrf|credentials?)$",

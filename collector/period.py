@@ -66,6 +66,33 @@ def zone(name: str) -> ZoneInfo:
         ) from None
 
 
+@lru_cache(maxsize=256)
+def _offsets(start: datetime, end: datetime, place: ZoneInfo) -> tuple[tuple[datetime, timedelta], ...]:
+    found, at = [(start, _distance(start, place))], start
+    while at < end:
+        later = min(at + timedelta(days=1), end)
+        if _distance(later, place) != found[-1][1]:
+            found.append((_change(at, later, place), _distance(later, place)))
+        at = later
+    return tuple(found)
+
+
+def _change(before: datetime, later: datetime, place: ZoneInfo) -> datetime:
+    """The first whole second after `before` at which the distance from UTC is that of `later`."""
+    low, high = int(before.timestamp()), int(later.timestamp()) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _distance(datetime.fromtimestamp(middle, UTC), place) == _distance(later, place):
+            high = middle
+        else:
+            low = middle
+    return datetime.fromtimestamp(high, UTC)
+
+
+def _distance(at: datetime, place: ZoneInfo) -> timedelta:
+    return at.astimezone(place).utcoffset() or timedelta()
+
+
 def span(written: str) -> timedelta:
     """ "30s", "15m", "4h", "7d", "2w" -> timedelta. Raises QueryError."""
     found = _SPAN.fullmatch(written.strip())
@@ -210,33 +237,6 @@ def after(at: datetime, grain: Grain, place: tzinfo) -> datetime:
     else:
         local = _shift_months(local, 1 if grain is Grain.MONTH else 12)
     return _utc(local, place)
-
-
-@lru_cache(maxsize=256)
-def _offsets(start: datetime, end: datetime, place: ZoneInfo) -> tuple[tuple[datetime, timedelta], ...]:
-    found, at = [(start, _distance(start, place))], start
-    while at < end:
-        later = min(at + timedelta(days=1), end)
-        if _distance(later, place) != found[-1][1]:
-            found.append((_change(at, later, place), _distance(later, place)))
-        at = later
-    return tuple(found)
-
-
-def _change(before: datetime, later: datetime, place: ZoneInfo) -> datetime:
-    """The first whole second after `before` at which the distance from UTC is that of `later`."""
-    low, high = int(before.timestamp()), int(later.timestamp()) + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _distance(datetime.fromtimestamp(middle, UTC), place) == _distance(later, place):
-            high = middle
-        else:
-            low = middle
-    return datetime.fromtimestamp(high, UTC)
-
-
-def _distance(at: datetime, place: ZoneInfo) -> timedelta:
-    return at.astimezone(place).utcoffset() or timedelta()
 
 
 def _utc(local: datetime, place: tzinfo) -> datetime:

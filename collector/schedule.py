@@ -18,7 +18,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 log = structlog.get_logger()
 
-NAME = "pull"
+TURN = "next-pass"
 """The id of the scheduler's one job."""
 
 JITTER_SHARE = 0.1
@@ -49,7 +49,7 @@ class Schedule:
     @property
     def next_at(self) -> datetime | None:
         """When the next pass is due; None when there will be none."""
-        job = self._scheduler.get_job(NAME)
+        job = self._scheduler.get_job(TURN)
         return job.next_run_time if job else None
 
     def start(self) -> None:
@@ -58,7 +58,7 @@ class Schedule:
         self._scheduler.add_job(
             self.make_one,
             IntervalTrigger(seconds=self._interval.total_seconds(), timezone=UTC, jitter=jitter),
-            id=NAME,
+            id=TURN,
             next_run_time=datetime.now(UTC),
             max_instances=1,
             coalesce=True,  # passes missed while one took long, or while the machine slept, are one pass
@@ -88,12 +88,12 @@ class Schedule:
             self._go_on()
 
     def _pause(self) -> None:
-        if job := self._scheduler.get_job(NAME):
+        if job := self._scheduler.get_job(TURN):
             job.pause()
 
     def _go_on(self) -> None:
         if why := self._stopped():
             log.error("passes ended", problem=why)
             self._scheduler.remove_all_jobs()
-        if job := self._scheduler.get_job(NAME):
+        if job := self._scheduler.get_job(TURN):
             job.resume()

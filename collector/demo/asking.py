@@ -6,18 +6,22 @@ words. Endpoints take an `Ask` and give what becomes JSON. Nothing here knows a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from collector.demo.rows import Account, App, Dataset, EndUser, Json
+from collector.demo.statistics import Window
 from collector.demo.world import World
 
 _NOT_THERE = " You have requested this URI [{path}] but did you mean {path} ?"
 _PYDANTIC = "https://errors.pydantic.dev/2.11/v/"
+
+
+Endpoint: TypeAlias = Callable[["Ask"], object]
 
 
 class Refusal(Exception):
@@ -130,3 +134,11 @@ def invalid(query: str, field: str, said: str, kind: str, given: object) -> Refu
 def page_of(found: list[Json], *, page: int, limit: int, total: int) -> Json:
     """A numbered page."""
     return {"page": page, "limit": limit, "total": total, "has_more": total > page * limit, "data": found}
+
+
+def window_of(ask: Ask) -> Window:
+    """The `start` and `end` of a request, in the account's time zone."""
+    try:
+        return Window.asked(ask.query.get("start"), ask.query.get("end"), ask.zone)
+    except ValueError as error:
+        raise Refusal(400, "bad_request", str(error)) from None

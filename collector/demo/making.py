@@ -15,7 +15,8 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 from collector.demo.cast import PEOPLE, make_cast
-from collector.demo.plan import Asked, Drawing, Habits, Plan
+from collector.demo.drawing import Drawing
+from collector.demo.plan import Asked, Habits, Plan
 from collector.demo.rows import Account, App, EndUser
 from collector.demo.timeline import timeline
 from collector.demo.world import World
@@ -129,28 +130,30 @@ class Life:
             due = self._agenda[0][0] if self._agenda else None
             if self._next <= now and (due is None or self._next < due):
                 for plan in self._crowd.arrive(self._next):
-                    self._schedule(plan)
+                    self.take(plan)
                 self._next = next(self._arrivals)
             elif due is not None and due <= now:
                 heapq.heappop(self._agenda)[2]()
             else:
                 return
 
-    def _schedule(self, plan: Plan) -> None:
+    def take(self, plan: Plan) -> None:
+        """Let a request happen in its time, and what becomes of its answer."""
         world = self._crowd.world
         for moment in timeline(world, plan):
-            self._at(moment.at, moment.happen)
+            self.remember(moment.at, moment.happen)
         for at, person, rating in self._crowd.ratings(plan):
-            self._at(at, partial(_rate, world, plan, at, person, rating))
+            self.remember(at, partial(_rate, world, plan, at, person, rating))
 
-    def _at(self, at: datetime, action: Callable[[], None]) -> None:
+    def remember(self, at: datetime, action: Callable[[], None]) -> None:
+        """Let something happen at that instant."""
         self._sequence += 1
         heapq.heappush(self._agenda, (at, self._sequence, action))
 
 
 def make_world(
     *,
-    days: int = 30,
+    days: float = 30,
     runs_per_day: int = 200,
     seed: int = 7,
     now: datetime,
@@ -158,24 +161,23 @@ def make_world(
     habits: Habits | None = None,
     with_debugger: bool = False,
 ) -> World:
-    """A world with this many days behind it. `with_debugger`: chat, completion and agent apps are debugged too.
+    """A world with this many days behind it, nothing under way but what was stopped.
 
-    The daily rhythm is that of Shanghai; `timezone` is only where the account lives.
+    `with_debugger`: chat, completion and agent apps are debugged too. `timezone` is where the accounts live; the
+    rhythm of a day is Shanghai's.
     """
-    return make_living_world(
-        days=days,
-        runs_per_day=runs_per_day,
-        seed=seed,
-        now=now,
-        timezone=timezone,
-        habits=habits,
-        with_debugger=with_debugger,
-    )[0]
+    world, crowd = _begun(days, seed, now, timezone, habits, with_debugger)
+    for plan in _past(crowd, now - timedelta(days=days), now, seed, runs_per_day):
+        world.settle(plan)
+        for at, person, rating in crowd.ratings(plan):
+            if at <= now:
+                _rate(world, plan, at, person, rating)
+    return world
 
 
 def make_living_world(
     *,
-    days: int = 30,
+    days: float = 30,
     runs_per_day: int = 200,
     seed: int = 7,
     now: datetime,
@@ -183,20 +185,36 @@ def make_living_world(
     habits: Habits | None = None,
     with_debugger: bool = False,
 ) -> tuple[World, Life]:
-    """A world with a past, and the life that continues it from now on."""
+    """A world with a past and with requests under way, and the life that continues it from now on."""
+    world, crowd = _begun(days, seed, now, timezone, habits, with_debugger)
+    life = Life(crowd, seed, runs_per_day, now)
+    for plan in _past(crowd, now - timedelta(days=days), now, seed, runs_per_day):
+        if plan.at + timedelta(seconds=plan.seconds) > now:
+            life.take(plan)
+            continue
+        world.settle(plan)
+        for at, person, rating in crowd.ratings(plan):
+            life.remember(at, partial(_rate, world, plan, at, person, rating))
+        life.advance(now)
+    return world, life
+
+
+def _begun(
+    days: float, seed: int, now: datetime, timezone: str, habits: Habits | None, with_debugger: bool
+) -> tuple[World, Crowd]:
+    """An empty world, and those who will ask it."""
     rng = Random(seed)
-    began_at = (now - timedelta(days=days)).replace(microsecond=0)
-    world = World(make_cast(rng, began_at - timedelta(days=1), timezone), Random(seed + 1))
-    crowd = Crowd(world, rng, habits or Habits(), with_debugger=with_debugger)
-    for at in _arrivals_from(began_at, seed, runs_per_day):
+    began_at = (now - timedelta(days=days + 1)).replace(microsecond=0)
+    world = World(make_cast(rng, began_at, timezone), Random(seed + 1))
+    return world, Crowd(world, rng, habits or Habits(), with_debugger=with_debugger)
+
+
+def _past(crowd: Crowd, since: datetime, now: datetime, seed: int, runs_per_day: int) -> Iterator[Plan]:
+    """The requests from then to now, each drawn when the ones before it are settled."""
+    for at in _arrivals_from(since.replace(microsecond=0), seed, runs_per_day):
         if at > now:
-            break
-        for plan in crowd.arrive(at):
-            world.settle(plan)
-            for rated_at, person, rating in crowd.ratings(plan):
-                if rated_at <= now:
-                    _rate(world, plan, rated_at, person, rating)
-    return world, Life(crowd, seed, runs_per_day, now)
+            return
+        yield from crowd.arrive(at)
 
 
 def _rate(world: World, plan: Plan, at: datetime, person: EndUser | Account, rating: str | None) -> None:

@@ -13,11 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import msgspec
 
-from collector.demo import shapes, streams
-from collector.demo.asking import Ask, Refusal
-from collector.demo.console import Endpoint, logs_page, older_messages
+from collector.demo import app_shapes, shapes, streams
+from collector.demo.asking import Ask, Endpoint, Refusal
+from collector.demo.console import logs_page
+from collector.demo.conversations import older_messages
+from collector.demo.drawing import Drawing
 from collector.demo.nodes import run_inputs
-from collector.demo.plan import Asked, Drawing, Plan
+from collector.demo.plan import Asked, Plan
 from collector.demo.rows import App, Json, Message, epoch
 from collector.demo.workspace import ROUTES as WORKSPACE_ROUTES
 from collector.demo.world import World
@@ -241,7 +243,7 @@ def parameters(ask: Ask) -> object:
     """GET /parameters."""
     sizes = {"image_file_size_limit": 10, "video_file_size_limit": 100, "audio_file_size_limit": 50}
     limits = {**sizes, "file_size_limit": 15, "workflow_file_upload_limit": 10}
-    return {**shapes.parameters_json(ask.app), "system_parameters": limits}
+    return {**app_shapes.parameters_json(ask.app), "system_parameters": limits}
 
 
 def meta(_: Ask) -> object:
@@ -251,7 +253,7 @@ def meta(_: Ask) -> object:
 
 def site(ask: Ask) -> object:
     """GET /site: the part of an app's site that is for everybody."""
-    found = shapes.app_detail(ask.app, ask.address)["site"]
+    found = app_shapes.app_detail(ask.app, ask.address)["site"]
     return {name: found[name] for name in _SITE} if isinstance(found, dict) else {}
 
 

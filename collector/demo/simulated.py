@@ -21,11 +21,11 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from collector.demo import console, service, workspace
-from collector.demo.asking import Ask, Refusal
-from collector.demo.console import Endpoint
+from collector.demo import console, conversations, service, workspace
+from collector.demo.asking import Ask, Endpoint, Refusal
+from collector.demo.drawing import Drawing
 from collector.demo.faults import Faults
-from collector.demo.plan import Drawing, Habits
+from collector.demo.plan import Habits
 from collector.demo.rows import Account, App
 from collector.demo.service import Pace, Service
 from collector.demo.signin import Door, Tokens, refresh_cookie, set_cookies
@@ -92,7 +92,7 @@ class _House:
     def routes(self, prefix: str) -> list[BaseRoute]:
         """Every route there is."""
         old = self._numbers < (1, 11, 1)
-        signed = [*console.ROUTES, *workspace.ROUTES]
+        signed = [*console.ROUTES, *conversations.ROUTES, *workspace.ROUTES]
         if old:
             signed.append(("GET", "/workspaces/current", workspace.current_workspace))
         if self._numbers < (1, 10):

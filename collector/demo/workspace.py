@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from collector.demo import shapes
-from collector.demo.asking import Ask, Refusal
+from collector.demo import app_shapes
+from collector.demo.asking import Ask, Endpoint, Refusal
 from collector.demo.cast import EMBEDDING, MODELS
-from collector.demo.console import Endpoint
 from collector.demo.rows import NO_ID, Account, Dataset, Document, Json, Model, Retrieval, epoch
 
 _Row = TypeVar("_Row")
@@ -85,7 +84,7 @@ def tags(ask: Ask) -> object:
     names = sorted({name for app in ask.world.apps.values() for name in app.tags})
     return [
         {
-            "id": shapes.tag_id(name),
+            "id": app_shapes.tag_id(name),
             "name": name,
             "type": "app",
             "binding_count": str(sum(name in app.tags for app in ask.world.apps.values())),
@@ -164,7 +163,7 @@ def error_docs(ask: Ask) -> object:
 
 def related_apps(ask: Ask) -> object:
     """GET /datasets/{id}/related-apps."""
-    found = [shapes.app_brief(app) for app in ask.world.apps.values() if app.dataset == ask.dataset.name]
+    found = [app_shapes.app_brief(app) for app in ask.world.apps.values() if app.dataset == ask.dataset.name]
     return {"data": found, "total": len(found)}
 
 

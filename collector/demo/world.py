@@ -106,7 +106,9 @@ class World:
     # What happens
 
     def begin(self, plan: Plan) -> None:
-        """A request arrives: its rows appear, empty."""
+        """A request arrives: its rows appear, empty (none, if the app is gone)."""
+        if plan.app.id not in self.apps:
+            return
         if plan.conversation and plan.message:
             self._speak(plan.conversation, plan.message)
         if plan.run:
@@ -121,8 +123,9 @@ class World:
     def finish_node(self, plan: Plan, node: Node) -> None:
         """A node ends; so does the run of the app it called."""
         rows = self._nodes(plan)
-        place = next(i for i in range(len(rows) - 1, -1, -1) if rows[i].id == node.id)
-        self._finish(plan, rows, place, node)
+        place = next((i for i in range(len(rows) - 1, -1, -1) if rows[i].id == node.id), None)
+        if place is not None:  # else the run was deleted meanwhile
+            self._finish(plan, rows, place, node)
 
     def close(self, plan: Plan, *, at: datetime | None = None) -> None:
         """A request ends as planned; without its caller (`at` is None and the plan says so) the message stays empty."""
@@ -262,7 +265,7 @@ class World:
             insort(self.logs_of[run.app_id], plan.log, key=by_creation)
 
     def _nodes(self, plan: Plan) -> list[Node]:
-        return self.nodes[plan.run.id] if plan.run else []
+        return self.nodes.get(plan.run.id, []) if plan.run else []
 
     def _finish(self, plan: Plan, rows: list[Node], place: int, node: Node) -> None:
         rows[place] = node

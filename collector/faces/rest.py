@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import Lifespan
 
 import collector
 from collector.errors import StoreError
@@ -24,7 +25,7 @@ from collector.faces.rest_page import CONTENT_POLICY, page
 from collector.measures.answer import Answer, plain
 from collector.measures.catalogue import CATALOGUE, Catalogue
 from collector.measures.query import Query as Question
-from collector.measures.query import Rows, run
+from collector.measures.query import Rows, earliest, run
 from collector.period import Period, zone
 
 Clock = Callable[[], datetime]
@@ -32,9 +33,17 @@ Clock = Callable[[], datetime]
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def application(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalogue = CATALOGUE) -> FastAPI:
+def application(
+    rows: Rows,
+    clock: Clock,
+    *,
+    timezone: str = "UTC",
+    catalogue: Catalogue = CATALOGUE,
+    lifespan: Lifespan[FastAPI] | None = None,
+) -> FastAPI:
     """The REST face as an application of its own: routes, problem details and the reference page at /docs."""
     app = FastAPI(
+        lifespan=lifespan,
         title="dify-metric",
         version=collector.__version__,
         description="Metrics, metering and reporting for self-hosted Dify · Dify 指标、计量与统计报表",
@@ -67,9 +76,7 @@ def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalo
     )
     def query(asked: Annotated[models.Asked, Query()], request: Request) -> Response:
         """Measures over a period, by step and dimension. What is not known is null; money is text with every digit."""
-        now = clock()
-        period = Period.parse(since=asked.since or None, until=asked.until or None, tz=asked.tz or timezone, now=now)
-        answer = run(_question(asked, period, catalogue), rows, now=now)
+        answer = answered(asked, rows, clock(), timezone=timezone, catalogue=catalogue)
         if asked.format == "csv" or (not asked.format and "text/csv" in request.headers.get("accept", "")):
             return _as_csv(answer)
         return Response(msgspec.json.encode(answer.plain()), media_type="application/json")
@@ -114,6 +121,17 @@ def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalo
         return JSONResponse({"status": "ready", "pulls": lines})
 
     return routes
+
+
+def answered(
+    asked: models.Asked, rows: Rows, now: datetime, *, timezone: str = "UTC", catalogue: Catalogue = CATALOGUE
+) -> Answer:
+    """The answer to what was asked, wherever it was asked. Raises QueryError."""
+    since = asked.since or models.ALL
+    if since == models.ALL:
+        since = (earliest(rows) or now).isoformat()
+    period = Period.parse(since=since, until=asked.until or None, tz=asked.tz or timezone, now=now)
+    return run(_question(asked, period, catalogue), rows, now=now)
 
 
 def _question(asked: models.Asked, period: Period, catalogue: Catalogue) -> Question:

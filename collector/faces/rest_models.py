@@ -16,6 +16,10 @@ from collector.period import Grain
 Value = int | float | str | bool | None
 
 
+ALL = "all"
+"""The period from the first stored fact on."""
+
+
 class Asked(BaseModel):
     """The parameters of a question. One that is not here is refused: a misspelt filter must not be ignored."""
 
@@ -27,8 +31,8 @@ class Asked(BaseModel):
     by: Annotated[list[str], Field(description="Dimensions to split by, such as app,model · 维度")] = []
     grain: Annotated[str, Field(description=f"Step: {', '.join(Grain)} · 时间粒度")] = Grain.NONE.value
     since: Annotated[
-        str, Field(description="Start: a span back (7d), a year, month (2025-06), day or instant · 开始时间")
-    ] = "7d"
+        str, Field(description="Start: a span back (7d), a year, month (2025-06), day, instant, or all · 开始时间")
+    ] = ALL
     until: Annotated[
         str, Field(description="End: a year, month or day (meant whole), an instant, or now · 结束时间")
     ] = ""

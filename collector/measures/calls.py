@@ -162,6 +162,15 @@ GENERATED_TOKENS = total(
     title_zh="有生成耗时的输出 Token",
     help="Output tokens of the calls that generation_seconds times.",
 )
+TOKEN_TIME = spread(
+    "token_time",
+    ModelCall,
+    "(latency_seconds - time_to_first_token_seconds) / output_tokens",
+    where=f"{_GENERATED} AND output_tokens > 0",
+    title="Time per output token",
+    title_zh="单 Token 输出耗时",
+    help="Time from first to last token ÷ output tokens, of each call that tells both.",
+)
 OUTPUT_SPEED = ratio(
     "output_speed",
     GENERATED_TOKENS,
@@ -216,6 +225,7 @@ MEASURES = (
     *TIME_TO_FIRST_TOKEN,
     GENERATION_SECONDS,
     GENERATED_TOKENS,
+    *TOKEN_TIME,
     OUTPUT_SPEED,
     TIMED_OUTPUT_TOKENS,
     CALL_SECONDS,

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import cache, partial
 from typing import TypeAlias, cast
 
 from collector.errors import QueryError
-from collector.measures.answer import Answer, key_names, put_in_order
-from collector.measures.ask import Fill, Filter, Moment, Order, Query
+from collector.measures.answer import Answer, Row, key_names, put_in_order
+from collector.measures.ask import TIME, Fill, Filter, Moment, Order, Query
 from collector.measures.fragments import Facts
 from collector.measures.sql import MOST_GROUPS, Statement, compile_query
 from collector.measures.values import Cells, Key, value_of
 from collector.period import FIXED_STEPS, Grain
-from collector.records import Conversation, Feedback, Message, ModelCall, NodeExecution, Run
+from collector.records import Conversation, Feedback, Message, ModelCall, NodeExecution, Request, Run
 
 __all__ = ["Answer", "Fill", "Filter", "Moment", "Order", "Query", "Rows", "run", "watermark"]
 
@@ -55,10 +56,12 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None) -> Answer:
         facts = _biggest(query, facts, flags, rows)
     if query.fill is Fill.ZERO and query.grain is not Grain.NONE:
         _fill(query, facts, now)
-    names = key_names(query)
+    names, local = key_names(query), cache(query.period.local)
     found = []
     for key, cells in facts.items():
-        row = dict(zip(names, (_shown(part, query) for part in key), strict=True))
+        row: Row = dict(zip(names, key, strict=True))
+        if query.grain is not Grain.NONE:
+            row[TIME] = local(cast(datetime, key[0]))
         for measure in query.measures:
             row[measure.name] = value_of(measure, key, cells, query, now)
         found.append(row)
@@ -93,6 +96,14 @@ def watermark(query: Query, rows: Rows) -> datetime | None:
     return found.astimezone(UTC) if isinstance(found, datetime) else None
 
 
+def earliest(rows: Rows) -> datetime | None:
+    """When the oldest stored fact began; None of an empty store."""
+    dated = (Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request)
+    oldest = " UNION ALL ".join(f"SELECT min(created_at) AS at_first FROM {facts.table}" for facts in dated)
+    ((found,),) = rows(f"SELECT min(at_first) FROM ({oldest}) AS tables", {})
+    return found.astimezone(UTC) if isinstance(found, datetime) else None
+
+
 def _one_of(column: str, values: Sequence[object], parameters: dict[str, object]) -> str:
     names = [f"value_{len(parameters) + place}" for place in range(len(values))]
     parameters.update(zip(names, values, strict=True))
@@ -103,6 +114,7 @@ def _facts(query: Query, rows: Rows) -> tuple[dict[Key, Cells], dict[str, int]]:
     """What the statements say, by step and dimensions, and how many rows each flag concerns."""
     facts: dict[Key, Cells] = {}
     flags: dict[str, int] = {}
+    width, start_of = len(key_names(query)), cache(partial(_step_start, query))
     for statement in compile_query(query):
         fetched = rows(statement.sql, statement.parameters)
         if len(fetched) > MOST_GROUPS:
@@ -111,34 +123,27 @@ def _facts(query: Query, rows: Rows) -> tuple[dict[Key, Cells], dict[str, int]]:
                 field="by",
             )
         for row in fetched:
-            _take(query, statement, row, facts, flags)
+            key = row[:width] if query.grain is Grain.NONE else (start_of(row[0]), *row[1:width])
+            _take(statement, row[width:], facts.setdefault(key, {}), flags)
     return facts, flags
 
 
-def _take(
-    query: Query, statement: Statement, row: tuple[object, ...], facts: dict[Key, Cells], flags: dict[str, int]
-) -> None:
-    """Put one row of a statement where it belongs."""
-    width, place = len(key_names(query)), len(key_names(query)) + len(statement.measures)
-    key, cells = row[:width], row[width:place]
-    if query.grain is not Grain.NONE:
-        key = (_step_start(key[0], query), *key[1:])
-    found = facts.setdefault(key, {})
-    for shared, cell in zip(statement.measures, cells, strict=True):
-        found.update(zip(shared, cell if isinstance(cell, list) else [cell] * len(shared), strict=True))
-    for flag, how_many in zip(statement.flags, row[place:], strict=True):
+def _take(statement: Statement, row: tuple[object, ...], cells: Cells, flags: dict[str, int]) -> None:
+    """Put what a statement's row says, after its key, where it belongs."""
+    for shared, cell in zip(statement.measures, row, strict=False):
+        if len(shared) == 1:
+            cells[shared[0]] = cell
+        else:
+            cells.update(zip(shared, cell if isinstance(cell, list) else [None] * len(shared), strict=True))
+    for flag, how_many in zip(statement.flags, row[len(statement.measures) :], strict=True):
         if how_many:
             flags[flag.name] = flags.get(flag.name, 0) + cast(int, how_many)
 
 
-def _step_start(step: object, query: Query) -> datetime:
+def _step_start(query: Query, step: object) -> datetime:
     if isinstance(step, date):
         return query.period.day_start(step)
     return datetime(1970, 1, 1, tzinfo=UTC) + FIXED_STEPS[query.grain] * cast(int, step)
-
-
-def _shown(part: object, query: Query) -> object:
-    return query.period.local(part) if isinstance(part, datetime) else part
 
 
 def _group(key: Key, query: Query) -> Key:

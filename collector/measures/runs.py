@@ -5,7 +5,7 @@ A run counts in the period in which it was started. Runs of the console's test b
 
 from __future__ import annotations
 
-from collector.measures.measure import STALE_RUNS, count, ratio, spread
+from collector.measures.measure import INSTANT, STALE_RUNS, Kind, Measure, count, ratio, spread
 from collector.records import NodeExecution, Run
 
 FINAL = "is_final"
@@ -72,6 +72,17 @@ RUNNING_RUNS = count(
     title="Running runs",
     title_zh="运行中",
     help="Workflow runs that have not ended yet.",
+)
+OLDEST_RUNNING_RUN = Measure(
+    name="oldest_running_run",
+    kind=Kind.EARLIEST,
+    record=Run,
+    column="created_at",
+    where="status = 'running'",
+    unit=INSTANT,
+    title="Oldest running run",
+    title_zh="最早的运行中任务",
+    help="When the run began that has been running for longest.",
 )
 PAUSED_RUNS = count(
     "paused_runs",
@@ -144,6 +155,7 @@ MEASURES = (
     FAILED_RUNS,
     STOPPED_RUNS,
     RUNNING_RUNS,
+    OLDEST_RUNNING_RUN,
     PAUSED_RUNS,
     STALE,
     RUN_FAILURE_RATIO,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from operator import attrgetter
 
 import pyarrow as pa
 
@@ -62,10 +63,10 @@ def fitted(table: Table, rows: pa.Table) -> pa.Table:
 def _columns(table: Table, records: list[Record]) -> pa.Table:
     columns = []
     for field in table.arrow_schema:
-        told = [getattr(record, field.name) for record in records]
+        told = list(map(attrgetter(field.name), records))
         try:
             columns.append(_instants(told) if pa.types.is_timestamp(field.type) else pa.array(told, field.type))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise _misfit(table, field.name, error) from None
     return pa.table(columns, schema=table.arrow_schema)
 

@@ -23,7 +23,7 @@ from collector.errors import StoreError
 from collector.records import ModelCall, Record, Run, Stored, Watermark
 from collector.store import Parameters, columns, estimates, merge, migrations
 from collector.store.session import Session, connect, quoted, telling
-from collector.store.tables import Table
+from collector.store.tables import ID_CRC, Table
 
 SLACK = timedelta(days=1)
 """How far apart two sources may put `created_at` of one fact."""
@@ -162,10 +162,11 @@ class DuckStore:
         return pa.concat_tables(found)
 
     def _found(self, table: Table, told: pa.Table, bound: str, **parameters: datetime) -> pa.Table:
-        # Places first, rows then: to read whole rows while looking for their keys takes longer.
-        schema = merge.stored_schema(table)
-        with self._writer.showing(told=told.select(["id"])):
-            sql = f"SELECT rowid AS place FROM {table.name} SEMI JOIN told USING (id) WHERE {bound}"
+        # Places first, rows then: to read whole rows while looking for their keys takes longer. A stranger with the
+        # same CRC among them does no harm: `_merge` goes by id.
+        schema = table.stored_schema
+        with self._writer.showing(told=told.select([ID_CRC])):
+            sql = f"SELECT rowid AS place FROM {table.name} SEMI JOIN told USING ({ID_CRC}) WHERE {bound}"
             places = self._writer.arrow(sql, parameters)
         if not len(places):
             return schema.append(_PLACE).empty_table()

@@ -19,19 +19,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
+from zlib import crc32
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.records import SOURCE_RANK
-from collector.store.tables import WEIGHTS, Table
+from collector.store.tables import ID_CRC, WEIGHTS, Table
 
 Array: TypeAlias = pa.Array
 Columns: TypeAlias = dict[str, pa.Array]
 
 _SEEN_BITS = 56  # microseconds since 1970 until the year 4253
 _SOURCES, _RANKS = pa.array(list(SOURCE_RANK)), pa.array(list(SOURCE_RANK.values()), pa.int64())
-_WEIGHTS_TYPE = pa.map_(pa.string(), pa.int64())
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,10 @@ class Blend:
 
 
 def fold(table: Table, rows: pa.Table) -> pa.Table:
-    """Tellings, several of one fact among them -> one row a fact, with WEIGHTS."""
-    folded = rows.combine_chunks().append_column(WEIGHTS, pa.nulls(len(rows), _WEIGHTS_TYPE))
+    """Tellings, several of one fact among them -> one row a fact, as the store keeps it."""
+    crcs = pa.array([crc32(key.encode()) for key in rows["id"].to_pylist()], pa.uint32())
+    own = [crcs, pa.nulls(len(rows), table.stored_schema.field(WEIGHTS).type)]
+    folded = pa.table([*rows.combine_chunks().columns, *own], schema=table.stored_schema)
     while len(pc.unique(folded["id"])) < len(folded):
         first, second, alone = _pairs(folded["id"].to_pylist())
         paired = blend(table, folded.take(first), folded.take(second)).rows
@@ -54,11 +56,11 @@ def fold(table: Table, rows: pa.Table) -> pa.Table:
 
 
 def blend(table: Table, stored: pa.Table, told: pa.Table) -> Blend:
-    """Rows with WEIGHTS and tellings of the same facts in the same order -> the rows they make together."""
+    """Stored rows, and folded tellings of the same facts in the same order -> the rows they make together."""
     old, old_weights = _columns(table, stored)
     new, new_weights = _columns(table, told)
     heavier, heaviest, rises = _Paired(pc.greater), _Paired(pc.max_element_wise), _Paired(_authority_rises)
-    rows, weights = {"id": old["id"]}, {}
+    rows, weights = {"id": old["id"], ID_CRC: old[ID_CRC]}, {}
     is_changed = is_heavier = pa.repeat(False, len(stored))
     for column in table.values:
         was, weighed, says, weighs = old[column], old_weights[column], new[column], new_weights[column]
@@ -121,8 +123,8 @@ def _authority_rises(before: Array, after: Array) -> Array:
 
 
 def _columns(table: Table, rows: pa.Table) -> tuple[Columns, Columns]:
-    """Rows with WEIGHTS -> their columns, and what the values of each column weigh."""
-    columns = {column: rows[column].combine_chunks() for column in table.columns}
+    """Rows as stored -> their columns, and what the values of each column weigh."""
+    columns = {column: rows[column].combine_chunks() for column in (*table.columns, ID_CRC)}
     own = weigh(table, columns)
     kept = rows[WEIGHTS].combine_chunks()
     if kept.null_count == len(kept):
@@ -134,7 +136,7 @@ def _columns(table: Table, rows: pa.Table) -> tuple[Columns, Columns]:
 
 
 def _packed(table: Table, columns: Columns, weights: Columns) -> pa.Table:
-    """The other way round: columns and weights -> rows with WEIGHTS."""
+    """The other way round: columns and weights -> rows as stored."""
     own = weigh(table, columns)
     differs = _Paired(pc.not_equal)
     maps: dict[int, dict[str, int]] = {}
@@ -145,15 +147,9 @@ def _packed(table: Table, columns: Columns, weights: Columns) -> pa.Table:
         places = pc.indices_nonzero(apart).to_pylist()
         for place, weight in zip(places, weights[column].filter(apart).to_pylist(), strict=True):
             maps.setdefault(place, {})[column] = weight
-    kept = pa.nulls(len(own), _WEIGHTS_TYPE)
-    if maps:
-        kept = pa.array([list(maps[place].items()) if place in maps else None for place in range(len(own))], kept.type)
-    return pa.table([*(columns[c] for c in table.columns), kept], schema=stored_schema(table))
-
-
-def stored_schema(table: Table) -> pa.Schema:
-    """The schema of rows as the store keeps them."""
-    return table.arrow_schema.append(pa.field(WEIGHTS, _WEIGHTS_TYPE))
+    kept = [list(maps[place].items()) if place in maps else None for place in range(len(own))]
+    schema = table.stored_schema
+    return pa.table(columns | {WEIGHTS: pa.array(kept, schema.field(WEIGHTS).type)}, schema=schema)
 
 
 def _pairs(ids: list[str]) -> tuple[Array, Array, Array]:

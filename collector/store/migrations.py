@@ -54,6 +54,7 @@ MIGRATIONS = (
               created_at TIMESTAMPTZ,
               updated_at TIMESTAMPTZ,
               deleted_at TIMESTAMPTZ,
+              id_crc UINTEGER,
               weights MAP(VARCHAR, BIGINT)
             )
             """,
@@ -83,6 +84,7 @@ MIGRATIONS = (
               exceptions BIGINT,
               error_class VARCHAR,
               leaves_known BOOLEAN,
+              id_crc UINTEGER,
               weights MAP(VARCHAR, BIGINT)
             )
             """,
@@ -106,6 +108,7 @@ MIGRATIONS = (
               elapsed_seconds DOUBLE,
               reported_tokens BIGINT,
               error_class VARCHAR,
+              id_crc UINTEGER,
               weights MAP(VARCHAR, BIGINT)
             )
             """,
@@ -140,6 +143,7 @@ MIGRATIONS = (
               latency_seconds DOUBLE,
               time_to_first_token_seconds DOUBLE,
               error_class VARCHAR,
+              id_crc UINTEGER,
               weights MAP(VARCHAR, BIGINT)
             )
             """,
@@ -168,6 +172,7 @@ MIGRATIONS = (
               reported_cost DECIMAL(18,9),
               currency VARCHAR,
               error_class VARCHAR,
+              id_crc UINTEGER,
               weights MAP(VARCHAR, BIGINT)
             )
             """,
@@ -185,6 +190,7 @@ MIGRATIONS = (
               created_at TIMESTAMPTZ,
               updated_at TIMESTAMPTZ,
               messages BIGINT,
+              id_crc UINTEGER,
               weights MAP(VARCHAR, BIGINT)
             )
             """,
@@ -202,6 +208,7 @@ MIGRATIONS = (
               rating VARCHAR,
               created_at TIMESTAMPTZ,
               updated_at TIMESTAMPTZ,
+              id_crc UINTEGER,
               weights MAP(VARCHAR, BIGINT)
             )
             """,
@@ -214,6 +221,7 @@ MIGRATIONS = (
               workspace_id VARCHAR,
               session_id VARCHAR,
               name VARCHAR,
+              id_crc UINTEGER,
               weights MAP(VARCHAR, BIGINT)
             )
             """,
@@ -239,6 +247,7 @@ MIGRATIONS = (
               error_class VARCHAR,
               run_id VARCHAR,
               message_id VARCHAR,
+              id_crc UINTEGER,
               weights MAP(VARCHAR, BIGINT)
             )
             """,
@@ -257,6 +266,7 @@ MIGRATIONS = (
               parse_failures BIGINT,
               error_class VARCHAR,
               is_complete BOOLEAN,
+              id_crc UINTEGER,
               weights MAP(VARCHAR, BIGINT)
             )
             """,

@@ -20,7 +20,7 @@ import httpx
 import structlog
 import uvicorn
 
-from collector.collect import Collector, Options
+from collector.collect.collector import Collector, Options
 from collector.pull.console import Access, Console
 from collector.records import Record, Stored, Watermark
 from tests.pull.recordings import RECORDED

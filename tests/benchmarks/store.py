@@ -75,7 +75,7 @@ def load(room: Path, count: int, rounds: int) -> None:
     """Fill an empty store, beside COPY of a Parquet file into an empty table."""
     rows = calls(count)
     pq.write_table(rows, room / "calls.parquet")
-    structs = [ModelCall(**row) for row in rows.slice(0, count // 5).to_pylist()]
+    structs = _structs(rows.slice(0, count // 5))
     copying = f"COPY model_call ({', '.join(TABLE.columns)}) FROM '{room / 'calls.parquet'}'"
     took: dict[str, list[float]] = {"copy": [], "columns": [], "structs": []}
     for turn in range(rounds):
@@ -93,6 +93,12 @@ def load(room: Path, count: int, rounds: int) -> None:
     print(f"rows a second: COPY {copy:,.0f}, put_columns {columns:,.0f}, put of structs {put:,.0f} ({count:,} rows)")
     print(f"figure store.load_ratio {columns / copy:.2f} x beside DuckDB Parquet COPY of the same rows")
     print(f"figure store.load_structs_ratio {put / copy:.2f} x beside DuckDB Parquet COPY of the same rows")
+
+
+def _structs(rows: pa.Table) -> list[ModelCall]:
+    """Facts as pull and tap make them."""
+    instants = ("seen_at", "created_at", "finished_at")
+    return [ModelCall(**row | {at: row[at].astimezone(UTC) for at in instants}) for row in rows.to_pylist()]
 
 
 def merge(room: Path, stored: int, rounds: int) -> None:

@@ -17,7 +17,8 @@ import pytest
 import uvicorn
 
 from collector.demo import Faults, Habits, World, make_world, simulated_dify
-from collector.demo.plan import Asked, Drawing, Plan
+from collector.demo.drawing import Drawing
+from collector.demo.plan import Asked, Plan
 from collector.demo.rows import App
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)

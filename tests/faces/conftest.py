@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.measures.conftest import facts
+from tests.measures.conftest import database, facts
 
-__all__ = ["facts"]
+__all__ = ["database", "facts"]

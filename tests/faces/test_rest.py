@@ -97,12 +97,14 @@ async def test_filters_may_be_repeated(client, facts):
     assert answer["rows"] == [{"runs": 2}]
 
 
-async def test_the_period_defaults_to_the_last_week_in_our_zone(facts):
+async def test_the_period_defaults_to_all_there_is_in_our_zone(facts):
+    facts.put(a_run(created_at=NOON - timedelta(days=400)))
     async with served(facts.rows, timezone="Asia/Shanghai") as client:
         answer = await asked(client, "/api/v1/query?measure=runs")
 
     assert answer["timezone"] == "Asia/Shanghai"
-    assert answer["period"] == {"since": "2026-11-13T13:00:00+00:00", "until": "2026-11-20T13:00:00+00:00"}
+    assert answer["period"] == {"since": "2025-10-16T12:00:00+00:00", "until": "2026-11-20T13:00:00+00:00"}
+    assert answer["rows"] == [{"runs": 1}]
 
 
 async def test_filled_steps_end_now(client):

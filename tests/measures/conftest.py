@@ -6,13 +6,17 @@ import pytest
 
 from tests.measures.facts import Facts
 
-_FACTS: list[Facts] = []
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[Facts]:
+    """Made once and emptied after each test: making one takes longer than most tests."""
+    database = Facts()
+    yield database
+    database.close()
 
 
 @pytest.fixture
-def facts() -> Iterator[Facts]:
-    """An empty database; one is made and emptied again and again, since making one takes longer than most tests."""
-    if not _FACTS:
-        _FACTS.append(Facts())
-    yield _FACTS[0]
-    _FACTS[0].clear()
+def facts(database: Facts) -> Iterator[Facts]:
+    """An empty database."""
+    yield database
+    database.clear()

@@ -41,6 +41,9 @@ class Facts:
         for table in (*(table.name for table in TABLES), "watermark"):
             self._connection.execute(f"TRUNCATE {table}")
 
+    def close(self) -> None:
+        self._connection.close()
+
     def rows(self, sql: str, parameters: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[object, ...]]:
         return self._connection.execute(sql, parameters).fetchall()
 

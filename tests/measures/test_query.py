@@ -123,6 +123,16 @@ def test_filled_steps_are_zero_where_zero_is_known(facts):
     ]
 
 
+def test_no_time_spent_is_zero_seconds(facts):
+    facts.put(a_call())
+    two_hours = period(NOON, NOON + timedelta(hours=2))
+
+    rows = facts.ask("generation_seconds", grain="hour", fill="zero", period=two_hours).rows
+
+    assert [row["generation_seconds"] for row in rows] == [0.75, 0.0]
+    assert isinstance(rows[1]["generation_seconds"], float)
+
+
 def test_every_group_is_filled_and_money_stays_in_its_currency(facts):
     facts.put(a_call(), a_call(id="n2", created_at=NOON + timedelta(hours=1), cost=None, currency=None))
     two_hours = period(NOON, NOON + timedelta(hours=2))

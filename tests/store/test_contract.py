@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -207,6 +208,14 @@ def test_facts_of_years_apart_share_a_batch(store: Store):
     assert store.put([*old, a_run()]) == Stored(new=1, known=2)
 
 
+def test_keys_with_one_checksum_are_two_facts(store: Store):
+    alike = [a_run(id=key) for key in ("plumless", "buckeroo")]
+    assert zlib.crc32(b"plumless") == zlib.crc32(b"buckeroo")
+
+    assert store.put(alike[:1]) == Stored(new=1)
+    assert store.put(alike) == Stored(new=1, known=1)
+
+
 def test_history_does_not_shrink_when_less_is_told(store: Store):
     store.put([a_run(id=f"r{n}") for n in range(5)])
     store.put([a_run(id="r0")])
@@ -255,6 +264,15 @@ def test_nothing_put_is_nothing_stored(store: Store):
 def test_what_is_no_fact_is_refused(store: Store):
     with pytest.raises(StoreError, match="no kind of fact"):
         store.put([until(NOON)])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"created_at": datetime(2026, 11, 20)}, {"session_id": "\ud800"}, {"steps": "three"}, {"user_id": 7}]
+)
+def test_a_value_that_fits_no_column_is_named_and_not_shown(store: Store, wrong: dict[str, object]):
+    (column,) = wrong
+    with pytest.raises(StoreError, match=rf"run\.{column}: a value does not fit"):
+        store.put([a_run(**wrong)])
 
 
 def test_columns_come_in_bulk(store: Store):

@@ -1,7 +1,8 @@
 """Everything that can be set: one frozen Settings, its fields the table that help, `check` and the reference page read.
 
 Comes in: values by field name. Goes out: Settings, and `describe`, which lists what is in force and who said so, with
-secrets masked. Where values are looked for is `collector.configuration`. Nothing here reads a file or an environment.
+secrets masked. Where values are looked for is `configuration.py`, how people write them `written.py`. Nothing here
+reads a file or an environment.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from collector.written import Address, Listen, PathPrefix, Span, Text, Url, Zone, spelled
+from collector.settings.written import Address, Listen, PathPrefix, Span, Text, Url, Zone, spelled
 
 PREFIX = "DIFY_METRIC_"
 BY_DEFAULT = "default"
@@ -105,6 +106,12 @@ class Settings(BaseModel):
 
     store: Text = _field("dify-metric.duckdb", "path", "The DuckDB file that keeps the facts.")
     listen: Listen = _field(Address("127.0.0.1", 9180), "host:port", "Where pages, REST and /metrics are served.")
+    ingest_token: SecretStr | None = _field(
+        None,
+        "secret",
+        "What senders of facts must show; needed as soon as `listen` is reachable from other machines.",
+        min_length=1,
+    )
     report_timezone: Zone = _field(
         "UTC", "IANA name", "Whose days, weeks and months answers use unless a query says otherwise."
     )

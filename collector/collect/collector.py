@@ -19,10 +19,10 @@ from typing import TypeAlias, TypeVar
 import msgspec
 import structlog
 
-from collector.backlog import Backlog, Rows, UnreadConversation
+from collector.collect.backlog import Backlog, Rows, UnreadConversation
+from collector.collect.listings import Listings
+from collector.collect.passes import Clock, Options, Pass, Progress, Put, Question, ReadWatermark
 from collector.errors import Unauthorized
-from collector.listings import Listings
-from collector.passes import Clock, Options, Pass, Progress, Put, Question, ReadWatermark
 from collector.pull.console import Console
 from collector.pull.endpoints import APPS, DEBUG_STREAMS, FLOW_MODES, STREAMS, TALKING_MODES
 from collector.pull.reader import Reader, Rules, Step

@@ -15,12 +15,12 @@ from functools import partial
 
 import structlog
 
+from collector.collect.passes import Pass, ReadWatermark
+from collector.collect.tally import Tally
 from collector.errors import DifyMetricError
-from collector.passes import Pass, ReadWatermark
 from collector.pull.endpoints import Endpoint
 from collector.pull.reader import Reader, Step
 from collector.records import CONSOLE, App, Run
-from collector.tally import Tally
 
 log = structlog.get_logger()
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from collector.backlog import Backlog
+from collector.collect.backlog import Backlog
 from collector.records import TAP
 from tests.builders import NOON, a_conversation, a_feedback, a_message, a_run, an_app
-from tests.shelf import Shelf
+from tests.collect.shelf import Shelf
 
 OPEN = {"status": "running", "is_final": False}
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from collector.configuration import load_settings
 from collector.errors import SettingsError
 from collector.settings import FIELDS, SECRETS, Settings, describe, variable
-from collector.written import Address, spelled
+from collector.settings.configuration import load_settings
+from collector.settings.written import Address, spelled
 
 DIFY = {"DIFY_METRIC_DIFY_URL": "https://dify.example.com"}
 KEY = "a-key-nobody-may-see"
@@ -293,7 +293,7 @@ class TestDescription:
         assert settings.pull_interval == timedelta(seconds=seconds)
 
     def test_knows_which_fields_are_secret(self):
-        assert set(SECRETS) == {"dify_admin_key", "dify_password", "dify_token"}
+        assert set(SECRETS) == {"dify_admin_key", "dify_password", "dify_token", "ingest_token"}
 
     def test_settings_do_not_change(self):
         with pytest.raises(ValidationError):

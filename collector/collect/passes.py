@@ -16,11 +16,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+from collector.collect.tally import Tally
 from collector.errors import DifyMetricError, Forbidden, StoreError, Unauthorized, Unavailable
 from collector.pull.reader import Step
 from collector.pull.together import together
 from collector.records import CONSOLE, App, Pull, Record, Stored, Watermark
-from collector.tally import Tally
 
 Clock: TypeAlias = Callable[[], datetime]
 Put: TypeAlias = Callable[[Iterable[Record], Iterable[Watermark]], Stored]

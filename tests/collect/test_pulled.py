@@ -14,13 +14,13 @@ import httpx
 import pytest
 import structlog
 
-from collector.collect import Collector, Options, collect
+from collector.collect.collector import Collector, Options, collect
 from collector.demo import Faults, World, make_living_world, make_world, simulated_dify, truth
 from collector.pull.console import Access, Console
 from collector.records import Message, ModelCall, Pull, Run
 from collector.store import open_store
+from tests.collect.shelf import Shelf
 from tests.conftest import ROOT
-from tests.shelf import Shelf
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WHOLE = Options(node_budget=None, read_completions=True)
@@ -158,7 +158,7 @@ PULLER = """
 import asyncio, os, signal, sys
 from datetime import UTC, datetime
 import httpx
-from collector.collect import Options, collect
+from collector.collect.collector import Options, collect
 from collector.demo import make_world, simulated_dify
 from collector.pull.console import Access, Console
 from collector.store import open_store

@@ -1,0 +1,174 @@
+"""What each command does: Settings and plain arguments in, plain values out. No terminal here.
+
+A command that needs the store opens it itself or, when a service holds it, asks that service.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from pydantic import ValidationError
+
+from collector import app
+from collector.app import Service, utc_now
+from collector.collect.passes import Progress
+from collector.errors import DifyMetricError, QueryError, StoreBusy
+from collector.faces import grafana, reference, rest
+from collector.faces.rest_models import Asked
+from collector.ingest import read_file
+from collector.measures.catalogue import CATALOGUE
+from collector.records import Record
+from collector.running import Running
+from collector.settings import Setting, Settings, describe
+from collector.store import Store, open_store
+
+Plain: TypeAlias = Mapping[str, Any]
+Result = TypeVar("Result")
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop."""
+    app.serve(settings)
+
+
+async def pull(settings: Settings, on_progress: Progress) -> Sequence[Plain]:
+    """One pass over Dify, here or by the service that holds the store; how each stream went."""
+    if settings.dify_url is None or settings.sign_in is None:
+        raise DifyMetricError("no Dify to pull from: set dify_url and a way to sign in (dify-metric check shows them)")
+    try:
+        service = Service(settings, on_progress=on_progress)
+    except StoreBusy:
+        with _running(settings) as running:
+            return running.pull()
+    try:
+        return app.told(await service.pull())
+    finally:
+        await service.close()
+
+
+def ingest(settings: Settings, files: Sequence[Path], hints: Plain) -> Plain:
+    """Read files into the store: how many facts were new, changed and known, and what could not be read, by field.
+
+    Every file is read before anything is stored, so that a wrong one stops the command and not half of it.
+    """
+    records: list[Record] = []
+    failures: Counter[str] = Counter()
+    for file in files:
+        found, failed = read_file(file, now=utc_now(), **hints)
+        records += found
+        failures += failed
+    stored = _with_store(settings, lambda store: store.put(records), lambda running: running.put(records))
+    return {"new": stored.new, "changed": stored.changed, "known": stored.known, "failures": dict(failures)}
+
+
+def query(settings: Settings, asked: Plain) -> Plain:
+    """An answer as REST gives it. `asked` has the parameters of GET /api/v1/query."""
+    given = {name: value for name, value in asked.items() if value not in (None, [], "")}
+    try:
+        question = Asked(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise QueryError(f"{first['loc'][0]}: {first['msg']}", field=str(first["loc"][0])) from None
+
+    def here(store: Store) -> Plain:
+        return rest.answered(question, store.rows, utc_now(), timezone=settings.report_timezone).plain()
+
+    return _with_store(settings, here, lambda running: running.query(list(_pairs(given))), read_only=True)
+
+
+async def check(settings: Settings) -> Plain:
+    """The settings in force and whether store and Dify answer; nothing is changed."""
+    checks = [_check("store", lambda: _with_store(settings, _facts_here, _facts_there, read_only=True))]
+    checks.append(await _check_dify(settings))
+    names = ("name", "value", "source", "unit", "help")
+    table = [{name: getattr(each, name) for name in names} for each in in_force(settings)]
+    return {"settings": table, "checks": checks}
+
+
+def in_force(settings: Settings) -> list[Setting]:
+    """Every setting with its value, secrets masked, and who said so."""
+    return describe(settings)
+
+
+def generate(to: Path) -> Iterator[Path]:
+    """Write what is made from the catalogue; the paths written."""
+    to.mkdir(parents=True, exist_ok=True)
+    pages = {name: grafana.written(model) for name, model in grafana.dashboards().items()}
+    pages["measures.md"] = reference.reference(describe(Settings()))
+    for name, text in pages.items():
+        path = to / name
+        path.write_text(text, encoding="utf-8")
+        yield path
+
+
+def _with_store(
+    settings: Settings,
+    here: Callable[[Store], Result],
+    there: Callable[[Running], Result],
+    *,
+    read_only: bool = False,
+) -> Result:
+    """Work on the store: here, or there where a service holds it."""
+    try:
+        store = open_store(settings.store, read_only=read_only)
+    except StoreBusy:
+        with _running(settings) as running:
+            return there(running)
+    try:
+        return here(store)
+    finally:
+        store.close()
+
+
+def _running(settings: Settings) -> Running:
+    token = settings.ingest_token.get_secret_value() if settings.ingest_token else None
+    running = Running(settings.listen, token=token)
+    running.check(settings.store)
+    return running
+
+
+def _pairs(given: Plain) -> Iterator[tuple[str, str]]:
+    for name, value in given.items():
+        for each in value if isinstance(value, list) else [value]:
+            yield name, str(each).lower() if isinstance(each, bool) else str(each)
+
+
+_COUNTED = ("runs", "model_calls", "messages", "tokens")
+
+
+def _facts_here(store: Store) -> str:
+    asked = Asked(measure=list(_COUNTED), include_debug=True)
+    return _counted(rest.answered(asked, store.rows, utc_now()).plain())
+
+
+def _facts_there(running: Running) -> str:
+    pairs = [("measure", name) for name in _COUNTED]
+    return _counted(running.query([*pairs, ("include_debug", "true")]))
+
+
+def _counted(answer: Plain) -> str:
+    row = answer["rows"][0] if answer["rows"] else {}
+    return ", ".join(f"{row.get(name) or 0:,} {CATALOGUE.measure(name).title.lower()}" for name in _COUNTED)
+
+
+def _check(name: str, look: Callable[[], str]) -> Plain:
+    try:
+        return {"check": name, "is_well": True, "result": look()}
+    except DifyMetricError as error:
+        return {"check": name, "is_well": False, "result": str(error)}
+
+
+async def _check_dify(settings: Settings) -> Plain:
+    console = app.console(settings)
+    if console is None:
+        return {"check": "dify", "is_well": True, "result": "not set: nothing is pulled"}
+    async with console:
+        try:
+            workspace = await console.workspace_id()
+            version = ".".join(map(str, console.version)) if console.version else "of unknown version"
+            return {"check": "dify", "is_well": True, "result": f"signed in to Dify {version}, workspace {workspace}"}
+        except DifyMetricError as error:
+            return {"check": "dify", "is_well": False, "result": str(error)}
