@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from itertools import permutations
 
 import pytest
 
 from collector.records import Stored
-from collector.store import Store
-from tests.builders import NOON, a_call, a_run
+from collector.store import Store, open_store
+from tests.builders import NOON, a_call, a_message, a_run
 
 LEAF = a_call()
 ESTIMATE = a_call(id="r1", is_estimate=True, node_id=None, node_type=None, model_name=None)
@@ -82,3 +83,46 @@ def test_an_estimate_without_an_instant_is_ended_too(store: Store, blank: str, d
     store.put([a_call(created_at=NOON + timedelta(days=days))])
 
     assert calls(store) == ["n1"]
+
+
+BLOCKING = a_call(id="m1", run_id=None, message_id="m1", is_estimate=True, node_id=None, node_type=None)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        (BLOCKING, a_call(message_id="m1")),
+        (BLOCKING, a_call(), a_run(message_id="m1")),
+        (BLOCKING, a_call(), a_run(), a_message(run_id="r1")),
+    ],
+    ids=["the call names the message", "the run does", "the message names the run"],
+)
+def test_an_estimate_without_a_run_is_found_by_its_message(store: Store, facts: tuple[object, ...]):
+    for order in permutations(facts):
+        with closing(open_store(":memory:")) as fresh:
+            for record in order:
+                fresh.put([record])
+            assert calls(fresh) == ["n1"]
+    store.put(facts)
+    assert calls(store) == ["n1"]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        (BLOCKING, a_run(message_id="m1", leaves_known=True)),
+        (BLOCKING, a_run(leaves_known=True), a_message(run_id="r1")),
+    ],
+)
+def test_a_message_whose_run_made_no_call_ends_its_estimate(facts: tuple[object, ...]):
+    for order in permutations(facts):
+        with closing(open_store(":memory:")) as fresh:
+            for record in order:
+                fresh.put([record])
+            assert calls(fresh) == []
+
+
+def test_an_estimate_of_another_message_stays(store: Store):
+    store.put([BLOCKING, a_call(message_id="m2"), a_run(message_id="m2", leaves_known=True), a_message(id="m2")])
+
+    assert calls(store) == ["m1", "n1"]
