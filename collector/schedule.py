@@ -24,6 +24,9 @@ TURN = "next-pass"
 JITTER_SHARE = 0.1
 """How far a pass may move within its interval, so that several collectors do not ask at one instant."""
 
+PATIENCE = timedelta(seconds=3)
+"""How long a pass at work may go on after we are told to stop."""
+
 
 class Schedule:
     """Makes passes in the running event loop. `counts` has "passes" and "failures"; `last_ended` tells when."""
@@ -45,6 +48,7 @@ class Schedule:
         self._clock = clock
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._at_work = asyncio.Lock()
+        self._working: asyncio.Task[object] | None = None
 
     @property
     def next_at(self) -> datetime | None:
@@ -66,10 +70,13 @@ class Schedule:
         )
         self._scheduler.start()
 
-    async def stop(self) -> None:
-        """Make no more passes and wait for the one at work."""
+    async def stop(self, patience: timedelta = PATIENCE) -> None:
+        """Make no more passes and wait for the one at work; out of patience, end it: the next start makes it again."""
         if self._scheduler.running:
             self._scheduler.remove_all_jobs()
+            if self._working and not self._working.done():
+                await asyncio.wait([self._working], timeout=patience.total_seconds())
+                self._working.cancel()
             async with self._at_work:
                 self._scheduler.shutdown(wait=False)
             await asyncio.sleep(0)  # the scheduler leaves the loop one turn later
@@ -79,8 +86,11 @@ class Schedule:
         async with self._at_work:
             self._pause()  # a pass longer than the interval is no news worth a warning per interval
             self.counts["passes"] += 1
+            self._working = asyncio.current_task()
             try:
                 await self._make_pass()
+            except asyncio.CancelledError:
+                log.info("pass ended early", next="the next start makes it again")
             except Exception:
                 self.counts["failures"] += 1
                 log.exception("pass failed", next=f"it is tried again every {self._interval}")

@@ -123,6 +123,27 @@ async def test_stopping_waits_for_the_pass_at_work():
     assert ended == [1]
 
 
+async def test_out_of_patience_the_pass_at_work_is_ended():
+    begun, ended = asyncio.Event(), []
+
+    async def make_pass() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(1)
+
+    with structlog.testing.capture_logs() as lines:
+        schedule = Schedule(make_pass, HOUR)
+        schedule.start()
+        await begun.wait()
+        await schedule.stop(timedelta(0))
+
+    assert ended == [1]
+    assert schedule.counts["failures"] == 0
+    assert [line["event"] for line in lines] == ["pass ended early"]
+
+
 async def test_a_schedule_that_never_started_can_be_stopped():
     async def make_pass() -> None:
         raise AssertionError("no pass is due")
