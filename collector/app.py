@@ -209,7 +209,8 @@ def listening(address: Address, field: str) -> socket.socket:
     try:
         return socket.create_server(address, family=family)
     except OSError as error:
-        raise SettingsError(f"{field}: cannot listen on {address} ({error.strerror or error}); name another") from None
+        why = (error.strerror or str(error)).partition(" (")[0]
+        raise SettingsError(f"{field}: cannot listen on {address} ({why}); name another") from None
 
 
 class Server(uvicorn.Server):

@@ -42,7 +42,7 @@ PAUSES = (5, 5, 10, 20, 40, 60)
 """Seconds between two lines that say what was counted; the last one again and again."""
 
 WORDS = """\
-simulated Dify   http://{dify}   {days} days of past, and traffic that goes on
+simulated Dify   http://{dify}   {days} {unit} of past, and traffic that goes on
 collector        http://{collector}/docs      what can be asked
                  http://{collector}/metrics   for Prometheus
 ask it           dify-metric query tokens,cost --by model_name --since 1d --at {collector}
@@ -64,7 +64,15 @@ def show(
         with _dify(dify_listen, days) as (url, key, workspace_id):
             settings = _settings(path, listen, days, url, key, workspace_id)
             kept = f"; facts are kept in {store}" if store else ""
-            say(WORDS.format(dify=dify_listen, collector=settings.listen, days=days, kept=kept))
+            say(
+                WORDS.format(
+                    dify=dify_listen,
+                    collector=settings.listen,
+                    days=days,
+                    unit="day" if days == 1 else "days",
+                    kept=kept,
+                )
+            )
             asyncio.run(_collect(settings, length, say))
 
 
