@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -224,7 +225,22 @@ def demo(
     """Run a simulated Dify with traffic, and a collector that measures it. No Dify needed."""
     set_up_logs("warning", "auto")
     length = span(for_) if for_ else None
-    demonstration.show(listen=listen, dify_listen=dify_listen, store=store, days=days, length=length, say=terminal.say)
+    demonstration.show(
+        listen=listen,
+        dify_listen=dify_listen,
+        store=store,
+        days=days,
+        length=length,
+        program=_program(),
+        say=terminal.say,
+    )
+
+
+def _program() -> str:
+    """What to type to run this program again."""
+    typed = Path(sys.argv[0])
+    is_command = typed.name == "dify-metric" and shutil.which("dify-metric") != str(typed.absolute())
+    return str(typed) if is_command else "dify-metric"
 
 
 def _settings(config: Path | None, **overrides: object) -> Settings:

@@ -42,11 +42,11 @@ PAUSES = (5, 5, 10, 20, 40, 60)
 """Seconds between two lines that say what was counted; the last one again and again."""
 
 WORDS = """\
-simulated Dify   http://{dify}   {days} {unit} of past, and traffic that goes on
+simulated Dify   http://{dify}   {past} of past, and traffic that goes on
 collector        http://{collector}/docs      what can be asked
                  http://{collector}/metrics   for Prometheus
-ask it           dify-metric query tokens,cost --by model_name --since 1d --at {collector}
-Ctrl-C ends it{kept}"""
+ask it           {program} query tokens,cost --by model_name --since 1d --at {collector}
+Ctrl-C ends it"""
 
 
 def show(
@@ -56,6 +56,7 @@ def show(
     store: str | None,
     days: int,
     length: timedelta | None,
+    program: str,
     say: Callable[[str], None],
 ) -> None:
     """Run the demo until Ctrl-C, SIGTERM or the end of `length`."""
@@ -63,16 +64,9 @@ def show(
         path = store or str(Path(folder) / "demo.duckdb")
         with _dify(dify_listen, days) as (url, key, workspace_id):
             settings = _settings(path, listen, days, url, key, workspace_id)
-            kept = f"; facts are kept in {store}" if store else ""
-            say(
-                WORDS.format(
-                    dify=dify_listen,
-                    collector=settings.listen,
-                    days=days,
-                    unit="day" if days == 1 else "days",
-                    kept=kept,
-                )
-            )
+            past = "1 day" if days == 1 else f"{days} days"
+            words = WORDS.format(dify=dify_listen, collector=settings.listen, past=past, program=program)
+            say(words + (f"; facts are kept in {store}" if store else ""))
             asyncio.run(_collect(settings, length, say))
 
 
