@@ -22,7 +22,7 @@ from collector import commands, demonstration, terminal
 from collector.errors import DifyMetricError, QueryError, SettingsError
 from collector.logs import set_up_logs
 from collector.period import span
-from collector.settings import Settings
+from collector.settings import BY_DEFAULT, Settings
 from collector.settings.configuration import load_settings
 
 cli = typer.Typer(
@@ -96,7 +96,7 @@ def start(version: Version = False) -> None:
 @cli.command()
 def serve(config: Config = None, store: StorePath = None, listen: Listen = None, dify_url: DifyUrl = None) -> None:
     """Pull on a schedule; serve REST, /metrics and the reference page."""
-    commands.serve(_settings(config, store=store, listen=listen, dify_url=dify_url))
+    commands.serve(_settings(config, is_service=True, store=store, listen=listen, dify_url=dify_url))
 
 
 @cli.command()
@@ -243,7 +243,9 @@ def _program() -> str:
     return str(typed) if is_command else "dify-metric"
 
 
-def _settings(config: Path | None, **overrides: object) -> Settings:
+def _settings(config: Path | None, *, is_service: bool = False, **overrides: object) -> Settings:
+    """What is in force, and logs set up by it. A command that shows what it did needs no log of it as well."""
     settings = load_settings(overrides, os.environ, config)
-    set_up_logs(settings.log_level, settings.log_format, secrets=settings.secrets)
+    is_told = is_service or settings.origin("log_level") != BY_DEFAULT
+    set_up_logs(settings.log_level if is_told else "warning", settings.log_format, secrets=settings.secrets)
     return settings

@@ -20,9 +20,11 @@ from collector.collect.passes import Progress
 from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeError, StoreBusy, Unavailable
 from collector.faces import grafana, reference, rest
 from collector.faces.rest_models import Asked
+from collector.fields import integer
 from collector.ingest import Reading, read_file
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.query import Rows
+from collector.pull.endpoints import APPS
 from collector.records import Record
 from collector.running import Running, url_of, whereabouts
 from collector.settings import Setting, Settings, describe
@@ -204,7 +206,10 @@ async def _check_dify(settings: Settings) -> Plain:
     async with console:
         try:
             workspace = await console.workspace_id()
+            # An admin key names its workspace without asking anyone; only an answer says that it is taken.
+            apps = integer(await console.get(APPS.path, {"page": "1", "limit": "1"}), "total") or 0
             version = ".".join(map(str, console.version)) if console.version else "of unknown version"
-            return {"check": "dify", "is_well": True, "result": f"signed in to Dify {version}, workspace {workspace}"}
+            told = f"signed in to Dify {version}, workspace {workspace}, {_number(apps, 'apps')}"
+            return {"check": "dify", "is_well": True, "result": told}
         except DifyMetricError as error:
             return {"check": "dify", "is_well": False, "result": str(error)}

@@ -16,7 +16,7 @@ from collector import wire
 from collector.store import open_store
 from tests.builders import a_run, an_app
 from tests.serving import ADMIN_KEY, Dify, Serving, a_dify, a_service
-from tests.typing_it import CAPTURED
+from tests.typing_it import CAPTURED, typed
 
 STREAM = CAPTURED / "chat-messages.sse"
 TOKEN = "an-ingest-token-nobody-may-see"
@@ -81,6 +81,19 @@ class TestCommandsBesideIt:
 
 
 class TestPulling:
+    def test_check_asks_dify_and_believes_nobody_else(self, tmp_path: Path, dify: Dify):
+        well = typed("check", "--json", at=tmp_path, **dify.settings)
+        wrong = {**dify.settings, "DIFY_METRIC_DIFY_ADMIN_KEY": "another-key"}
+        refused = typed("check", "--json", at=tmp_path, **wrong)
+        away = {**dify.settings, "DIFY_METRIC_DIFY_URL": "http://127.0.0.1:9", "DIFY_METRIC_RETRIES": "0"}
+        gone = typed("check", "--json", at=tmp_path, **away)
+
+        assert [said.code for said in (well, refused, gone)] == [0, 1, 1]
+        assert well.json["checks"][1]["result"].startswith("signed in to Dify 1.")
+        assert well.json["checks"][1]["result"].endswith(f"{len(dify.world.apps)} apps")
+        assert "another-key" not in refused.out + refused.err
+        assert "127.0.0.1:9" in gone.json["checks"][1]["result"]
+
     def test_a_pull_by_the_service_and_one_beside_it(self, tmp_path: Path, free_port: int, dify: Dify):
         with a_service(tmp_path, free_port, **dify.settings) as serving:
             pulled = serving.typed("pull", "--json")
