@@ -82,5 +82,5 @@ def test_what_it_points_to_is_there(path: tuple[str, str]):
 
 
 def test_its_pictures_are_small():
-    for picture in (ROOT / "pictures").iterdir():
+    for picture in (ROOT / "deploy" / "pictures").iterdir():
         assert picture.stat().st_size < 150_000
