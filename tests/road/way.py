@@ -32,9 +32,16 @@ class Road:
     """One Dify and one collector of it, over any number of passes."""
 
     def __init__(
-        self, world: World, *, life: Life | None = None, version: str = "1.11.1", store: Shelf | None = None, **how: Any
+        self,
+        world: World,
+        *,
+        now: datetime = NOW,
+        life: Life | None = None,
+        version: str = "1.11.1",
+        store: Shelf | None = None,
+        **how: Any,
     ) -> None:
-        self.world, self.clock, self.faults, self.store = world, Clock(), Faults(), store or Shelf()
+        self.world, self.clock, self.faults, self.store = world, Clock(now), Faults(), store or Shelf()
         self.dify = simulated_dify(
             world,
             clock=self.clock,
