@@ -87,10 +87,19 @@ class Pass:
         self._marks: list[Watermark] = []
         self._putting = asyncio.Lock()
         self._refused: StoreError | None = None
+        self._listed: dict[str, dict[str, tuple[int, int | None]]] = {}  # by stream and app: how much, of how much
 
     def in_time(self, share: float) -> bool:
         """Whether that share of the pass's time is not used up."""
         return self._clock() - self.began < self.options.budget * share
+
+    def listed(self, tally: Tally, done: int, total: int | None) -> None:
+        """Tell how far one app's listing is, as a part of the stream's."""
+        apps = self._listed.setdefault(tally.stream, {})
+        apps[tally.app.id if tally.app else ""] = (done, total)
+        totals = [one for _, one in apps.values() if one is not None]
+        is_known = len(totals) == len(apps)
+        self.progress(tally.stream, sum(one for one, _ in apps.values()), sum(totals) if is_known else None)
 
     def tally(self, stream: str, app: App | None, *, marks: bool = False) -> Tally:
         """A count for one stream, beginning now; `marks`: its end sets the stream's watermark."""

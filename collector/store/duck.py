@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.errors import StoreError
-from collector.records import ModelCall, Record, Stored, Watermark
+from collector.records import Message, ModelCall, Record, Run, Stored, Watermark
 from collector.store import Parameters, columns, estimates, merge, migrations
 from collector.store.session import Session, connect, quoted, telling
 from collector.store.tables import ID_CRC, Table
@@ -121,9 +121,11 @@ class DuckStore:
     def _put(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Watermark]) -> Stored:
         with self._writing, telling(self._path), self._writer.transaction():
             merged = {table.record: self._merge(table, rows) for table, rows in batch if len(rows)}
-            gone = estimates.settle(self._writer, {record: kind.told for record, kind in merged.items()}, SLACK)
+            calls, runs, messages = (merged.get(kind) for kind in (ModelCall, Run, Message))
+            gone = estimates.settle(
+                self._writer, calls and calls.told, runs and runs.told, messages and messages.told, SLACK
+            )
             self._advance(watermarks)
-        calls = merged.get(ModelCall)
         facts = sum(len(kind.told) for kind in merged.values())
         # An estimate told again after the real calls replaced it is no news.
         new = sum(len(kind.new) for kind in merged.values()) - _among(calls and calls.new, gone)

@@ -1,90 +1,106 @@
-"""When an estimated model call goes: its run's real calls, or the knowledge that it made none, take its place.
+"""When an estimated model call goes: the real calls it stands for, or the knowledge that there were none, replace it.
 
-What comes in are the facts a batch told, already stored, in the open transaction; what goes out are the keys of the
-estimates that went. Whichever of estimate, calls, run and message arrives last, the end is the same. Only estimates
-that the batch can say something about are looked at.
+What comes in are the calls, runs and messages a batch told, already stored, in the open transaction; what goes out are
+the keys of the estimates that went. An estimate that knows only its message is given the run of that message as soon
+as anybody names both. Whichever of them all arrives last, the end is the same. Only what the batch names is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.records import Message, ModelCall, Record, Run
 from collector.store.session import Session
 
 _EVER, _NEVER = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-_NONE = pa.array([], pa.string())
 
-_TOUCHED = """
+_NAMED = """
 SELECT rowid AS place, id, run_id, message_id, created_at, finished_at FROM model_call
-WHERE is_estimate AND (
-  run_id IN (SELECT run_id FROM told_runs)
-  OR run_id IS NULL AND (created_at BETWEEN $low AND $high OR created_at IS NULL)
+WHERE is_estimate AND (run_id IN (SELECT id FROM named_runs) OR message_id IN (SELECT id FROM named_messages))
+"""
+
+_NEAR = "(created_at BETWEEN $low AND $high OR created_at IS NULL)"
+
+_LINKED = f"""
+WITH homeless AS (SELECT place, message_id FROM named_estimates WHERE run_id IS NULL),
+known AS (
+    SELECT message_id, id AS run_id FROM run WHERE message_id IN (SELECT message_id FROM homeless) AND {_NEAR}
+    UNION SELECT id, run_id FROM message WHERE id IN (SELECT message_id FROM homeless) AND {_NEAR}
+    UNION SELECT message_id, run_id FROM model_call WHERE message_id IN (SELECT message_id FROM homeless) AND {_NEAR}
 )
+SELECT place, min(known.run_id) AS run_id FROM homeless JOIN known USING (message_id)
+WHERE known.run_id IS NOT NULL GROUP BY place
 """
-"""A blocking chatflow tells its message and no run: those near the batch in time are looked at too."""
 
-_OUTLIVED = """
-WITH
-  runs AS (
-    FROM run SELECT id, message_id, leaves_known WHERE created_at BETWEEN $low AND $high OR created_at IS NULL
-  ),
-  stands_for AS (
-    FROM touched SELECT place, run_id
-    UNION ALL FROM touched JOIN runs USING (message_id) SELECT place, runs.id
-    UNION ALL FROM touched JOIN message AS m ON m.id = touched.message_id SELECT place, m.run_id
-    WHERE m.created_at BETWEEN $low AND $high OR m.created_at IS NULL
-  ),
-  real_calls AS (
-    FROM model_call SELECT run_id, message_id
-    WHERE NOT is_estimate AND tokens IS NOT NULL AND (created_at BETWEEN $low AND $high OR created_at IS NULL)
-  )
-FROM touched SELECT place, id
-WHERE message_id IN (SELECT message_id FROM real_calls)
-  OR place IN (FROM stands_for SEMI JOIN real_calls USING (run_id) SELECT place)
-  OR place IN (FROM stands_for JOIN runs ON runs.id = stands_for.run_id SELECT place WHERE leaves_known)
+_OUTLIVED = f"""
+WITH estimate AS (SELECT place, id, run_id, message_id FROM named_estimates),
+told AS (
+    SELECT id, run_id, message_id, is_estimate FROM model_call
+    WHERE tokens IS NOT NULL AND {_NEAR}
+      AND (run_id IN (SELECT run_id FROM estimate) OR message_id IN (SELECT message_id FROM estimate))
+)
+SELECT place, id FROM estimate
+WHERE run_id IN (SELECT run_id FROM told WHERE NOT is_estimate)
+   OR message_id IN (SELECT message_id FROM told WHERE NOT is_estimate)
+   OR run_id IN (SELECT r.id FROM run r WHERE r.leaves_known AND r.id IN (SELECT run_id FROM estimate) AND {_NEAR})
+   -- of two estimates for one run, the one under the run's own key stays
+   OR (id <> run_id AND run_id IN (SELECT id FROM told))
 """
 
 
-def settle(session: Session, told: Mapping[type[Record], pa.Table], slack: timedelta) -> pa.Array:
+def settle(
+    session: Session, calls: pa.Table | None, runs: pa.Table | None, messages: pa.Table | None, slack: timedelta
+) -> pa.Array:
     """Remove the estimates that were outlived; their ids."""
-    facts = [told[kind] for kind in (ModelCall, Run, Message) if kind in told]
-    if not facts or not session.run("SELECT 1 FROM model_call WHERE is_estimate LIMIT 1"):
-        return _NONE
-    low = min(_least(rows, "created_at", slack) for rows in facts)
-    high = max(_most(rows, "created_at", slack) for rows in facts)
-    with session.showing(told_runs=_runs(told)):
-        touched = session.arrow(_TOUCHED, {"low": low, "high": high})
-    if not len(touched):
-        return _NONE
-    span = {"low": _least(touched, "created_at", slack), "high": _most(touched, "finished_at", slack)}
-    with session.showing(touched=touched):
-        outlived = session.arrow(_OUTLIVED, span)
+    if not session.run("SELECT 1 FROM model_call WHERE is_estimate LIMIT 1"):
+        return pa.array([], pa.string())
+    named = {
+        "named_runs": _ids((calls, "run_id"), (runs, "id"), (messages, "run_id")),
+        "named_messages": _ids((calls, "message_id"), (runs, "message_id"), (messages, "id")),
+    }
+    with session.showing(**named):
+        estimates = session.arrow(_NAMED)
+    if estimates["run_id"].null_count:
+        _link(session, estimates, slack)
+        with session.showing(**named):
+            estimates = session.arrow(_NAMED)
+    if not len(estimates):
+        return pa.array([], pa.string())
+    with session.showing(named_estimates=estimates):
+        outlived = session.arrow(_OUTLIVED, _bounds(estimates, slack))
     with session.showing(outlived=outlived):
         session.run("DELETE FROM model_call WHERE rowid IN (SELECT place FROM outlived)")
     return outlived["id"].combine_chunks()
 
 
-def _runs(told: Mapping[type[Record], pa.Table]) -> pa.Table:
-    """The runs of which calls were told, or that all calls are known."""
-    found = []
-    if ModelCall in told:
-        found += told[ModelCall]["run_id"].drop_null().chunks
-    if Run in told:
-        found += told[Run]["id"].filter(pc.fill_null(told[Run]["leaves_known"], False)).chunks
-    return pa.table({"run_id": pc.unique(pa.chunked_array(found, pa.string()))})
+def _link(session: Session, estimates: pa.Table, slack: timedelta) -> None:
+    """Write the run into estimates that knew only their message, where it is known by now."""
+    with session.showing(named_estimates=estimates):
+        linked = session.arrow(_LINKED, _bounds(estimates, slack))
+    if len(linked):
+        with session.showing(linked=linked):
+            session.run(
+                "UPDATE model_call SET run_id = linked.run_id FROM linked WHERE model_call.rowid = linked.place"
+            )
 
 
-def _least(rows: pa.Table, column: str, slack: timedelta) -> datetime:
-    """The earliest instant with slack; for ever back where a row does not know."""
-    at = rows[column]
-    return _EVER if at.null_count else pc.min(at).as_py() - slack
+def _ids(*places: tuple[pa.Table | None, str]) -> pa.Table:
+    """The ids a batch tells something of."""
+
+    def columns() -> Iterator[pa.Array]:
+        for facts, column in places:
+            if facts is not None:
+                yield facts[column].drop_null().combine_chunks()
+
+    return pa.table({"id": pc.unique(pa.chunked_array(list(columns()), pa.string()))})
 
 
-def _most(rows: pa.Table, column: str, slack: timedelta) -> datetime:
-    at = rows[column]
-    return _NEVER if at.null_count else pc.max(at).as_py() + slack
+def _bounds(estimates: pa.Table, slack: timedelta) -> dict[str, datetime]:
+    """Between which instants the runs of these estimates, and their calls, began; open where one does not know."""
+    begun, ended = estimates["created_at"], estimates["finished_at"]
+    low = _EVER if begun.null_count else pc.min(begun).as_py() - slack
+    high = _NEVER if ended.null_count else pc.max(ended).as_py() + slack
+    return {"low": low, "high": high}

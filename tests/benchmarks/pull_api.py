@@ -23,9 +23,11 @@ import uvicorn
 from collector.collect.collector import Collector, Options
 from collector.pull.console import Access, Console
 from collector.records import Record, Stored, Watermark
+from tests.benchmarks.figure import Figure
 from tests.pull.recordings import RECORDED
 
-RUNS, CONCURRENCY, ROUNDS, ANSWERS_IN_SECONDS = 400, 4, 5, 0.02
+RUNS, CONCURRENCY, ROUNDS, ANSWERS_IN_SECONDS = 400, 4, 5, 0.05
+PEER = "a bare httpx loop of the same requests"
 NODES = (RECORDED / "node_executions_succeeded.json").read_bytes()
 BEGAN = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -109,12 +111,9 @@ async def main() -> None:
     rounds = [(await bare(url), await pulled(url)) for _ in range(ROUNDS)]
     server.should_exit = True
     await serving
-    ratio = statistics.median(loop / ours for loop, ours in rounds)
-    speed = RUNS / statistics.median(ours for _, ours in rounds)
-    print(
-        f"figure pull.api_rps {speed:.1f} requests/s beside {RUNS / statistics.median(b for b, _ in rounds):.1f} bare"
-    )
-    print(f"figure pull.api_ratio {ratio:.3f} x beside a bare httpx loop of the same requests")
+    theirs, ours = (RUNS / statistics.median(side) for side in zip(*rounds, strict=True))
+    print(Figure("pull.api_rps", ours, "requests/s", PEER))
+    print(Figure("pull.api_ratio", ours / theirs, "x", PEER))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from datetime import timedelta
 from itertools import permutations
 
@@ -85,44 +84,41 @@ def test_an_estimate_without_an_instant_is_ended_too(store: Store, blank: str, d
     assert calls(store) == ["n1"]
 
 
-BLOCKING = a_call(id="m1", run_id=None, message_id="m1", is_estimate=True, node_id=None, node_type=None)
+# A blocking chatflow answer names its message and no run: its estimate stands under the message's id.
+OF_MESSAGE = a_call(id="m1", run_id=None, message_id="m1", is_estimate=True, node_id=None, node_type=None)
+MESSAGE = a_message(run_id="r1")
+MESSAGE_WITHOUT_RUN = a_message(run_id=None)
+LEAF_OF_MESSAGE = a_call(message_id="m1")
+RUN_OF_MESSAGE = a_run(message_id="m1")
+ENDS_OF_A_MESSAGE = {
+    "its call names it": ((LEAF_OF_MESSAGE, RUN, MESSAGE_WITHOUT_RUN), ["n1"]),
+    "it names the run of the call": ((LEAF, RUN, MESSAGE), ["n1"]),
+    "the run of the call names it": ((LEAF, RUN_OF_MESSAGE, MESSAGE_WITHOUT_RUN), ["n1"]),
+    "its run made no call": ((RUN_WITHOUT_CALLS, RUN_OF_MESSAGE), []),
+    "it names a run that made no call": ((RUN_WITHOUT_CALLS, MESSAGE), []),
+    "an estimate knows its run": ((a_call(id="r1", message_id="m1", is_estimate=True), MESSAGE), ["r1"]),
+}
 
 
-@pytest.mark.parametrize(
-    "facts",
-    [
-        (BLOCKING, a_call(message_id="m1")),
-        (BLOCKING, a_call(), a_run(message_id="m1")),
-        (BLOCKING, a_call(), a_run(), a_message(run_id="r1")),
-    ],
-    ids=["the call names the message", "the run does", "the message names the run"],
-)
-def test_an_estimate_without_a_run_is_found_by_its_message(store: Store, facts: tuple[object, ...]):
-    for order in permutations(facts):
-        with closing(open_store(":memory:")) as fresh:
-            for record in order:
-                fresh.put([record])
-            assert calls(fresh) == ["n1"]
-    store.put(facts)
-    assert calls(store) == ["n1"]
+@pytest.mark.parametrize("case", ENDS_OF_A_MESSAGE)
+def test_the_estimate_of_a_message_ends_in_any_order(case: str):
+    facts, left = ENDS_OF_A_MESSAGE[case]
+    for order in permutations((OF_MESSAGE, *facts)):
+        store = open_store(":memory:")
+        for record in order:
+            store.put([record])
+
+        assert calls(store) == left, [record.id for record in order]
 
 
-@pytest.mark.parametrize(
-    "facts",
-    [
-        (BLOCKING, a_run(message_id="m1", leaves_known=True)),
-        (BLOCKING, a_run(leaves_known=True), a_message(run_id="r1")),
-    ],
-)
-def test_a_message_whose_run_made_no_call_ends_its_estimate(facts: tuple[object, ...]):
-    for order in permutations(facts):
-        with closing(open_store(":memory:")) as fresh:
-            for record in order:
-                fresh.put([record])
-            assert calls(fresh) == []
+def test_other_messages_keep_their_estimates(store: Store):
+    store.put([OF_MESSAGE, a_call(id="m2", run_id=None, message_id="m2", is_estimate=True)])
+    store.put([LEAF_OF_MESSAGE, RUN_WITHOUT_CALLS])
+
+    assert calls(store) == ["m2", "n1"]
 
 
-def test_an_estimate_of_another_message_stays(store: Store):
-    store.put([BLOCKING, a_call(message_id="m2"), a_run(message_id="m2", leaves_known=True), a_message(id="m2")])
+def test_a_message_and_its_open_run_leave_the_estimate(store: Store):
+    store.put([OF_MESSAGE, MESSAGE, RUN_OF_MESSAGE])
 
-    assert calls(store) == ["m1", "n1"]
+    assert calls(store) == ["m1"]
