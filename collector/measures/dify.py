@@ -13,7 +13,9 @@ Source: api/controllers/console/app/statistic.py, workflow_statistic.py
 from __future__ import annotations
 
 from collector.measures.dimensions import MESSAGE_APP, MESSAGE_CONVERSATION, RUN_APP, RUN_MESSAGE
+from collector.measures.doubts import doubts
 from collector.measures.measure import DIFY_USD, Kind, Measure, Rounding, count, distinct, ratio, total
+from collector.quirks import Total
 from collector.records import Message, Run
 
 COUNTED_MESSAGE = (
@@ -31,6 +33,8 @@ _LIKES = "(SELECT count(*) FROM feedback WHERE feedback.message_id = message.id 
 _TALKING = f"{COUNTED_MESSAGE} AND app.mode IN ('chat', 'agent-chat', 'advanced-chat')"
 _COMPLETION = f"{COUNTED_MESSAGE} AND app.mode = 'completion'"
 _WORKFLOW = f"{COUNTED_RUN} AND app.mode = 'workflow'"
+
+_MESSAGE_DOUBTS, _RUN_DOUBTS = doubts(Total.MESSAGE, Message), doubts(Total.RUN, Run)
 
 HUNDREDTHS = Rounding(2, is_decimal=True)
 
@@ -72,6 +76,7 @@ DIFY_TOKENS = total(
     title="Tokens of messages (Dify)",
     title_zh="消息 Token（Dify 口径）",
     help="Dify's token-costs: the tokens it wrote into messages. Those of a chatflow repeat its run.",
+    flags=_MESSAGE_DOUBTS,
 )
 DIFY_COST = total(
     "dify_cost",
@@ -83,6 +88,7 @@ DIFY_COST = total(
     title_zh="消息费用（Dify 口径）",
     help="Dify's token-costs: prices of all currencies added and called USD. The console API tells prices of chatflow "
     "messages only.",
+    flags=_MESSAGE_DOUBTS,
 )
 DIFY_SESSION_INTERACTIONS = ratio(
     "dify_session_interactions",
@@ -170,6 +176,7 @@ DIFY_TOKENS_PER_SECOND = ratio(
         title="Answer tokens (Dify)",
         title_zh="回答 Token（Dify 口径）",
         help="Tokens that Dify wrote into messages as those of the answer.",
+        flags=_MESSAGE_DOUBTS,
     ),
     total(
         "dify_answer_seconds",
@@ -218,6 +225,7 @@ DIFY_RUN_TOKENS = total(
     title_zh="运行 Token（Dify 口径）",
     help="Dify's workflow token-costs: the totals it wrote into runs; a run that was called as a tool counts again in "
     "its caller. Dify answers the number as text.",
+    flags=_RUN_DOUBTS,
 )
 DIFY_APP_INTERACTIONS = ratio(
     "dify_app_interactions",

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 
 from collector.demo import World, make_world, statistics
 from collector.demo.statistics import Subject, Window
+from collector.faces.rest_models import listing
 from collector.measures.catalogue import CATALOGUE
+from collector.quirks import number
+from collector.records import CONSOLE, Release
 from tests.builders import NOON, a_conversation, a_feedback, a_message, a_run
 from tests.measures.facts import Facts, period
 from tests.measures.told import RECORDED, an_app, real_facts, world_facts
@@ -204,3 +207,35 @@ def test_money_of_all_currencies_is_one_sum_with_seven_digits(facts: Facts) -> N
 
     assert answer.plain()["rows"] == [{"dify_cost": "2.0000001"}]
     assert answer.units == {"dify_cost": "USD as Dify says"}
+
+
+def a_release(version: tuple[int, int, int], since: datetime) -> Release:
+    written = ".".join(map(str, version))
+    at = {"seen_at": since, "created_at": since, "workspace_id": "w1"}
+    return Release(source=CONSOLE, id=f"{written}/{since}", version=written, number=number(version), **at)  # type: ignore[arg-type]
+
+
+def test_a_total_of_a_version_that_counts_wrong_is_flagged(facts: Facts) -> None:
+    facts.put(a_release((1, 9, 2), NOON - timedelta(days=9)), a_release((1, 13, 0), NOON))
+    hours = {"before the first": -24 * 20, "wrong": -1, "right": 1}
+    facts.put(*(a_run(id=key, workspace_id="w1", created_at=NOON + timedelta(hours=at)) for key, at in hours.items()))
+    facts.put(a_run(id="of another workspace", workspace_id="w2"))
+    around = period(NOON - timedelta(days=40), NOON + timedelta(days=1))
+
+    assert facts.ask("dify_run_tokens", period=around).flags == {"containers_twice": 2}
+    assert facts.ask("dify_runs,tokens", period=around).flags == {}
+
+
+def test_a_defect_of_chatflows_flags_chatflows_only(facts: Facts) -> None:
+    facts.put(a_release((1, 9, 1), NOON - timedelta(days=9)), an_app("flow", "advanced-chat"), an_app("chat", "chat"))
+    facts.put(*(a_message(id=app, app_id=app, workspace_id="w1", reported_output_tokens=5) for app in ("flow", "chat")))
+
+    answer = facts.ask("dify_tokens,dify_tokens_per_second", by="app")
+
+    assert answer.flags == {"chatflow_zero": 1}
+    assert {"title": "Chatflow totals are zero"}.items() <= _listed_flag("chatflow_zero").items()
+
+
+def _listed_flag(name: str) -> Mapping[str, object]:
+    flags: Any = listing(CATALOGUE)["flags"]
+    return next(flag for flag in flags if flag["name"] == name)
