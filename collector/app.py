@@ -205,6 +205,7 @@ def options(settings: Settings, now: datetime) -> Options:
         overlap=settings.pull_overlap,
         budget=timedelta(seconds=settings.pull_budget_seconds),
         node_budget=settings.node_budget,
+        statistics_every=settings.reconcile_interval,
         open_run_max_age=settings.open_run_max_age,
         message_open_for=timedelta(seconds=settings.message_open_seconds),
         debug_runs=settings.pull_debug_runs,
