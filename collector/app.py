@@ -24,7 +24,7 @@ import collector
 from collector.collect.collector import Collector, Options
 from collector.collect.passes import Progress
 from collector.errors import SettingsError
-from collector.faces import intake, prometheus, rest
+from collector.faces import intake, prometheus, reconciliation, rest
 from collector.faces.prometheus import Exposition, Tally
 from collector.pull.console import Access, Console
 from collector.records import CONSOLE, Pull, Record, Stored, Watermark
@@ -105,6 +105,7 @@ class Service:
                 is_local=settings.listen.host in LOOPBACK,
             )
         )
+        app.include_router(reconciliation.router(self.store.rows, self.clock, timezone=settings.report_timezone))
         app.include_router(prometheus.router(self._exposition()))
         return app
 
@@ -148,6 +149,16 @@ class Service:
             "Facts told again that were known already, since this process began.",
             (),
             lambda: {(): self.stored["duplicate"]},
+        )
+        settings = self.settings
+        watch = reconciliation.Watch(
+            self.store.rows,
+            clock=self.clock,
+            every=settings.reconcile_interval,
+            timezone=settings.report_timezone,
+        )
+        yield Tally(
+            reconciliation.METRIC, reconciliation.METRIC_HELP, reconciliation.METRIC_LABELS, watch.values, False
         )
         dify = self.console
         if dify is None:

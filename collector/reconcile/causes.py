@@ -20,7 +20,7 @@ UNEXPLAINED = "unexplained"
 
 @dataclass(frozen=True)
 class Cause:
-    """One reason; `issues` are Dify's. `is_settled`: where it is the reason, nothing is left to look into."""
+    """One reason, what to believe instead, and Dify's `issues` about it. `is_settled`: nothing is left to look into."""
 
     name: str
     title: str
@@ -28,6 +28,8 @@ class Cause:
     help: str
     help_zh: str
     issues: tuple[int, ...] = ()
+    believe: str = "our tokens"
+    believe_zh: str = "本系统的 Token"
     is_settled: bool = True
 
 
@@ -38,6 +40,8 @@ _OWN = (
         "尚未完整",
         "The day is not over, or not everything of it was read on both sides; it settles with later pulls.",
         "当天未结束，或两侧数据尚未全部读取；后续采集后会补齐。",
+        believe="neither, until the day is complete",
+        believe_zh="当天完整之前均不可信",
     ),
     Cause(
         OPEN,
@@ -45,6 +49,8 @@ _OWN = (
         "仍在运行",
         "It had not ended when it was last read: Dify writes its total at the end.",
         "最近一次读取时尚未结束：Dify 在结束时才写入总量。",
+        believe="neither, until it has ended",
+        believe_zh="结束之前均不可信",
     ),
     Cause(
         UNREAD,
@@ -52,6 +58,8 @@ _OWN = (
         "调用明细尚未读取",
         "The node executions of these runs are still to be read, so their calls are not known.",
         "这些运行的节点执行尚未读取，其模型调用未知。",
+        believe="Dify's total, until the calls are read",
+        believe_zh="调用读取之前以 Dify 总量为准",
     ),
     Cause(
         ESTIMATED,
@@ -80,6 +88,8 @@ _OWN = (
         "补全消息未读取",
         "Messages of completion apps are read only where read_completions says so: Dify marks them as read by that.",
         "仅在开启 read_completions 时读取文本生成应用的消息，因为读取会在 Dify 中将其标为已读。",
+        believe="Dify's statistic",
+        believe_zh="Dify 的统计",
     ),
     Cause(
         CONSOLE_TEST,
@@ -94,6 +104,8 @@ _OWN = (
         "无法判断是否调试",
         "Chats from the console whose origin the API hides; Dify counts some of that day's, and not which.",
         "接口未说明来源的控制台会话；Dify 当天只计入其中一部分，无法判断是哪些。",
+        believe="neither to the last token",
+        believe_zh="均不完全准确",
         is_settled=False,
     ),
     Cause(
@@ -116,6 +128,8 @@ _OWN = (
         "原因不明",
         "No known cause makes up for this difference; somebody should look into it.",
         "没有已知原因能解释该差异，需要人工核查。",
+        believe="neither, until somebody has looked",
+        believe_zh="核查之前均不可信",
         is_settled=False,
     ),
 )
@@ -124,7 +138,16 @@ CAUSES: dict[str, Cause] = {
     cause.name: cause
     for cause in (
         *(
-            Cause(quirk.name, quirk.title, quirk.title_zh, quirk.cause, quirk.cause_zh, quirk.issues)
+            Cause(
+                quirk.name,
+                quirk.title,
+                quirk.title_zh,
+                quirk.cause,
+                quirk.cause_zh,
+                quirk.issues,
+                quirk.believe,
+                quirk.believe_zh,
+            )
             for quirk in QUIRKS
             if quirk.effect is not Effect.RENAMED
         ),

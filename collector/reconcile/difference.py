@@ -89,6 +89,11 @@ class Difference:
     is_complete: bool
 
     @property
+    def unit(self) -> str:
+        """What is counted."""
+        return self.kind.unit
+
+    @property
     def difference(self) -> int:
         """Theirs less ours."""
         return self.theirs - self.ours

@@ -90,7 +90,8 @@ def _rest(
         for added in dict.fromkeys((tools, 0)):
             if _makes_up(quirk, fact, rest - added):
                 return _told([("tool_repeated", added), (quirk.name, rest - added)])
-    return [(UNEXPLAINED, rest)]
+    added = tools if abs(rest - tools) < abs(rest) else 0
+    return [*_told([("tool_repeated", added)]), (UNEXPLAINED, rest - added)]
 
 
 def _doubted(mode: str, version: Version | None, total: Total, *, status: str = "") -> Iterator[Quirk]:
