@@ -165,7 +165,8 @@ WITH runs AS (
     + _OF_RUNS
     + f""", judged AS (
   SELECT totals.*, {qualify(COUNTED_RUN, Run).replace("run.", "totals.")} AS is_counted,
-    EXISTS (SELECT 1 FROM message WHERE message.run_id = totals.id OR message.id = totals.message_id) AS has_message,
+    EXISTS (SELECT 1 FROM message WHERE message.run_id = totals.id)
+      OR EXISTS (SELECT 1 FROM message WHERE message.id = totals.message_id) AS has_message,
     reported <> calls + added
       OR nodes <> calls + tools + containers - untold - estimated
       OR is_open OR (NOT is_read AND calls <> reported) AS is_odd
