@@ -27,7 +27,7 @@ import collector
 from collector.collect.collector import Collector, Options
 from collector.collect.passes import Progress
 from collector.errors import SettingsError
-from collector.faces import intake, prometheus, rest
+from collector.faces import intake, prometheus, reconciliation, rest
 from collector.faces.prometheus import Exposition, Tally
 from collector.pull.console import Access, Console
 from collector.records import CONSOLE, Pull, Record, Stored, Watermark
@@ -115,6 +115,7 @@ class Service:
                 is_local=settings.listen.host in LOOPBACK,
             )
         )
+        app.include_router(reconciliation.router(self.store.rows, self.clock, timezone=settings.report_timezone))
         app.include_router(prometheus.router(self._exposition()))
 
         @app.get("/", include_in_schema=False)
@@ -163,6 +164,16 @@ class Service:
             "Facts told again that were known already, since this process began.",
             (),
             lambda: {(): self.stored["duplicate"]},
+        )
+        settings = self.settings
+        watch = reconciliation.Watch(
+            self.store.rows,
+            clock=self.clock,
+            every=settings.reconcile_interval,
+            timezone=settings.report_timezone,
+        )
+        yield Tally(
+            reconciliation.METRIC, reconciliation.METRIC_HELP, reconciliation.METRIC_LABELS, watch.values, False
         )
         dify = self.console
         if dify is None:
@@ -252,6 +263,7 @@ def options(settings: Settings, now: datetime) -> Options:
         overlap=settings.pull_overlap,
         budget=timedelta(seconds=settings.pull_budget_seconds),
         node_budget=settings.node_budget,
+        statistics_every=settings.reconcile_interval,
         open_run_max_age=settings.open_run_max_age,
         message_open_for=timedelta(seconds=settings.message_open_seconds),
         debug_runs=settings.pull_debug_runs,

@@ -187,14 +187,30 @@ def query(
 
 @cli.command()
 def check(
+    reconcile: Annotated[
+        bool,
+        typer.Option("--reconcile", help="Compare our tokens with Dify's totals instead, and say why they differ."),
+    ] = False,
+    since: Annotated[str, typer.Option(help="With --reconcile: 7d, 2025-06, 2025-06-03, all.")] = "7d",
+    until: Annotated[Text, typer.Option(help="With --reconcile: a month or day; default: now.")] = None,
+    app: Annotated[list[str], typer.Option(help="With --reconcile: only these apps, by id.")] = [],  # noqa: B006
     config: Config = None,
     store: StorePath = None,
     listen: Listen = None,
     dify_url: DifyUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Show the settings in force, secrets masked, and whether Dify and the store answer."""
+    """Show the settings in force, secrets masked, and whether Dify and the store answer.
+
+    With --reconcile: exit 1 when a difference from Dify's totals has no known cause.
+    """
     settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
+    if reconcile:
+        found = commands.reconcile(settings, {"since": since, "until": until, "app": app})
+        terminal.show_json(found) if as_json else terminal.show_reconciliation(found)
+        if found["states"]["open"]:
+            raise typer.Exit(1)
+        return
     report = asyncio.run(commands.check(settings))
     if as_json:
         terminal.show_json(report)

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from collector import app
 from collector.app import Service, utc_now
 from collector.collect.passes import Progress
 from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeError, StoreBusy, Unavailable
-from collector.faces import grafana, reference, rest
+from collector.faces import grafana, reconciliation, reference, rest
 from collector.faces.rest_models import Asked
 from collector.fields import integer
 from collector.ingest import Reading, read_file
@@ -32,6 +32,7 @@ from collector.store import Store, open_store
 
 Plain: TypeAlias = Mapping[str, Any]
 Result = TypeVar("Result")
+Parameters = TypeVar("Parameters", bound=BaseModel)
 
 
 def serve(settings: Settings) -> None:
@@ -81,12 +82,7 @@ def _read(file: Path, hints: Plain) -> Reading:
 
 def query(settings: Settings, asked: Plain, at: str | None = None) -> Plain:
     """An answer as REST gives it. `asked` has the parameters of GET /api/v1/query; `at` is a collector's address."""
-    given = {name: value for name, value in asked.items() if value not in (None, [], "")}
-    try:
-        question = Asked(**given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise QueryError(f"{first['loc'][0]}: {first['msg']}", field=str(first["loc"][0])) from None
+    given, question = _asked(Asked, asked)
 
     def here(store: Store) -> Plain:
         return rest.answered(question, store.rows, utc_now(), timezone=settings.report_timezone).plain()
@@ -98,6 +94,16 @@ def query(settings: Settings, asked: Plain, at: str | None = None) -> Plain:
         with Running(at if "://" in at else f"http://{at}") as running:
             return running.query(list(_pairs(given)))
     return _with_store(settings, here, there, read_only=True)
+
+
+def reconcile(settings: Settings, asked: Plain) -> Plain:
+    """A reconciliation as REST gives it. `asked` has the parameters of GET /api/v1/reconciliation."""
+    given, question = _asked(reconciliation.Asked, asked)
+
+    def here(store: Store) -> Plain:
+        return reconciliation.reconciled(question, store.rows, utc_now(), timezone=settings.report_timezone)
+
+    return _with_store(settings, here, lambda running: running.reconciliation(list(_pairs(given))), read_only=True)
 
 
 async def check(settings: Settings) -> Plain:
@@ -123,6 +129,16 @@ def generate(to: Path) -> Iterator[Path]:
         path = to / name
         path.write_text(text, encoding="utf-8")
         yield path
+
+
+def _asked(kind: type[Parameters], asked: Plain) -> tuple[dict[str, Any], Parameters]:
+    """What was given, and what it means. Raises QueryError."""
+    given = {name: value for name, value in asked.items() if value not in (None, [], "")}
+    try:
+        return given, kind(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise QueryError(f"{first['loc'][0]}: {first['msg']}", field=str(first["loc"][0])) from None
 
 
 def _with_store(

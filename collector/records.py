@@ -436,6 +436,23 @@ class Statistic(Record, frozen=True, kw_only=True):
     amount: Decimal | None = None  # of cost, in whatever currencies the rows had
 
 
+class Release(Record, frozen=True, kw_only=True):
+    """From when on a workspace was served by a version of Dify, as far as we saw: one row per change.
+
+    Which of Dify's totals are wrong depends on it (`collector.quirks`). What is older than the first row was most
+    likely made by that row's version.
+
+    Source: the X-Version header of any answer
+    """
+
+    table: ClassVar[str] = "dify_release"
+    id: str  # source/workspace/instant
+    workspace_id: str | None = None
+    version: str  # 1.11.1
+    number: int  # the same as a number that compares: 1_011_001
+    created_at: Instant  # UTC; when we first saw it
+
+
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of `stream` in `app_id` created before `complete_until` is stored (promise 7)."""
 
@@ -464,6 +481,7 @@ FACTS: tuple[type[Record], ...] = (
     Model,
     ApiKey,
     Statistic,
+    Release,
 )
 """Every kind of record, in the order their tables are made."""
 

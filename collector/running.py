@@ -65,6 +65,10 @@ class Running:
         """An answer as `GET /api/v1/query` gives it."""
         return self._asked("GET", "/api/v1/query", params=list(parameters))
 
+    def reconciliation(self, parameters: Parameters) -> Mapping[str, Any]:
+        """A reconciliation as `GET /api/v1/reconciliation` gives it."""
+        return self._asked("GET", "/api/v1/reconciliation", params=list(parameters))
+
     def put(self, records: Iterable[Record]) -> Stored:
         """Send facts; what became of them. Sending again changes nothing."""
         waiting, total = list(records), Stored()

@@ -94,6 +94,46 @@ def show_pulls(pulls: Iterable[Mapping[str, Any]]) -> None:
     show_lines(("stream", "apps", "records", "set aside", "error"), lines, numbers=("apps", "records", "set aside"))
 
 
+def show_reconciliation(found: Mapping[str, Any]) -> None:
+    """What nobody can explain, row by row; what has known causes, summed by cause."""
+    rows: Sequence[Mapping[str, Any]] = found["rows"]
+    words = {cause["name"]: cause for cause in found["causes"]}
+    unclear = [row for row in rows if row["state"] == "open"]
+    if unclear:
+        heads = ("open: day", "app", "Dify's total", "unit", "ours", "Dify's", "difference", "why")
+        lines = [[*_compared(row), _reasons(row, words)] for row in unclear]
+        show_lines(heads, lines, numbers=("ours", "Dify's", "difference"))
+        say("")
+    lines = [
+        [words[cause]["title"], kind, f"{len(amounts):,}", f"{sum(amounts):+,} {unit}", words[cause]["help"]]
+        for (cause, kind, unit), amounts in sorted(_by_cause(rows).items())
+    ]
+    show_lines(("cause", "Dify's total", "days", "difference", "what it means"), lines, numbers=("days",))
+    period, states = found["period"], found["states"]
+    zone = ZoneInfo(found["timezone"])
+    since, until = (_minute(period[name], zone) for name in ("since", "until"))
+    say(f"{since} to {until} · " + ", ".join(f"{number:,} {state}" for state, number in states.items()))
+    if late := sum(not row["is_complete"] for row in rows):
+        say(f"{late:,} rows are of days that are not complete yet")
+
+
+def _compared(row: Mapping[str, Any]) -> list[str]:
+    numbers = [f"{row['ours']:,}", f"{row['theirs']:,}", f"{row['difference']:+,}"]
+    return [row["day"], row["app_name"] or row["app_id"], row["kind"], row["unit"], *numbers]
+
+
+def _reasons(row: Mapping[str, Any], words: Mapping[str, Mapping[str, Any]]) -> str:
+    return ", ".join(f"{words[each['cause']]['title']} {each['amount']:+,}" for each in row["reasons"])
+
+
+def _by_cause(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], list[int]]:
+    sums: dict[tuple[str, str, str], list[int]] = {}
+    for row in rows:
+        for reason in row["reasons"]:
+            sums.setdefault((reason["cause"], row["kind"], row["unit"]), []).append(reason["amount"])
+    return sums
+
+
 def show_lines(heads: Sequence[str], lines: Sequence[Sequence[str]], *, numbers: Sequence[str] = ("number",)) -> None:
     """A plain table; the columns named in `numbers` are set to the right."""
     _show([Column(head, [line[place] for line in lines], head in numbers) for place, head in enumerate(heads)])

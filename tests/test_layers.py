@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 PACKAGE = "collector"
 
 FOUNDATION = (
-    *("errors", "period", "failures", "fields", "records", "wire", "ledger", "payers", "payer_file"),
+    *("errors", "period", "failures", "fields", "quirks", "records", "wire", "ledger", "payers", "payer_file"),
     *("settings", "logs", "running"),
 )
 """Each knows only those before it."""
@@ -26,7 +26,8 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     **{room: frozenset(FOUNDATION[:place]) for place, room in enumerate(FOUNDATION)},
     **{room: frozenset(FOUNDATION) for room in ("pull", "tap", "store", "measures", "demo")},
     "billing": frozenset({*FOUNDATION, "measures"}),
-    "faces": frozenset({*FOUNDATION, "measures", "billing"}),
+    "reconcile": frozenset({*FOUNDATION, "measures"}),
+    "faces": frozenset({*FOUNDATION, "measures", "billing", "reconcile"}),
     "ingest": frozenset({*FOUNDATION, "tap"}),
     "collect": frozenset({*FOUNDATION, "pull", "tap", "store"}),
     "schedule": frozenset({*FOUNDATION, "collect"}),
@@ -97,7 +98,7 @@ def test_every_room_has_its_row():
 
 
 def test_no_room_knows_itself_by_a_detour():
-    order = [*FOUNDATION, "pull", "tap", "store", "measures", "demo", "billing", "faces", "ingest"]
+    order = [*FOUNDATION, "pull", "tap", "store", "measures", "demo", "billing", "reconcile", "faces", "ingest"]
     order += ["collect", "schedule", "terminal"]
     assert set(order) == set(MAY_KNOW)
     assert all(MAY_KNOW[room] <= set(order[:place]) for place, room in enumerate(order))

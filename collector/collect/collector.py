@@ -22,6 +22,8 @@ import structlog
 from collector.collect.backlog import Backlog, Rows, UnreadConversation
 from collector.collect.listings import Listings
 from collector.collect.passes import Clock, Options, Pass, Progress, Put, Question, ReadWatermark
+from collector.collect.releases import Releases
+from collector.collect.statistics import Statistics
 from collector.errors import Unauthorized
 from collector.pull.console import Console
 from collector.pull.endpoints import APPS, DEBUG_STREAMS, FLOW_MODES, STREAMS, TALKING_MODES
@@ -98,6 +100,8 @@ class Collector:
         self._rated_at: dict[str, datetime] = {}  # by app
         self._talked: dict[str, tuple[int | None, int]] = {}  # by conversation: its messages, times asked
         self._mentions_since: datetime | None = None
+        self._releases = Releases(rows)
+        self._statistics = Statistics(console, rows, watermark)
         self._unknown: set[str] = set()  # apps of a mode we do not know
         failing: dict[tuple[str, str | None], str | None] = {}
         self._new_pass = partial(
@@ -113,12 +117,14 @@ class Collector:
         one_pass = self._new_pass()
         try:
             apps = await self._apps(one_pass)
+            await self._releases.note(one_pass, self._console.version, self._reader.workspace_id)
             async for _ in together((partial(self._app, one_pass, app) for app in apps.values()), one_pass.width):
                 pass
             await one_pass.flush()
             await self._open(one_pass, apps)
             await self._talks(one_pass, apps)
             await self._mentions(one_pass, apps)
+            await self._statistics.read(one_pass, list(apps.values()), self._reader.workspace_id)
             await self._leaves(one_pass, apps)
             await one_pass.flush()
         except BaseException as error:

@@ -50,6 +50,7 @@ class Options:
     budget: timedelta = timedelta(minutes=5)  # of a pass, for what has no other bound
     node_budget: int | None = 2000  # runs whose nodes are read in one pass; None: all
     feedback_every: timedelta = timedelta(minutes=15)  # it comes whole or not at all
+    statistics_every: timedelta = timedelta(hours=1)  # Dify's own, to compare ours with
     open_run_max_age: timedelta = timedelta(hours=24)
     message_open_for: timedelta = timedelta(minutes=10)
     debug_runs: bool = False  # read console test runs too

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, INFO, INFO_LABELS
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.measure import Measure
+from collector.quirks import QUIRKS, Quirk
 from collector.settings import Setting
 
 _HEAD = """\
@@ -19,7 +20,7 @@ Written by `dify-metric generate`; what stands here is what the program knows. E
 
 def reference(settings: Iterable[Setting]) -> str:
     """The whole page."""
-    return "\n".join([_HEAD, *_measures(), *_dimensions(), *_families(), *_settings(settings)])
+    return "\n".join([_HEAD, *_measures(), *_dimensions(), *_families(), *_quirks(), *_settings(settings)])
 
 
 def _measures() -> list[str]:
@@ -53,6 +54,26 @@ def _families() -> list[str]:
     ]
     rows.append(_row(f"`{INFO}`", "gauge, always 1", ", ".join(INFO_LABELS), "`apps`"))
     return [*head, *rows, ""]
+
+
+def _quirks() -> list[str]:
+    head = [
+        "## Where Dify's totals are not what they seem",
+        "",
+        "`dify-metric check --reconcile` and `GET /api/v1/reconciliation` say where it happened, to the token.",
+        "",
+        "| quirk | versions | totals | why | 原因 | believe | issues |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    return [*head, *(_quirk(quirk) for quirk in QUIRKS), ""]
+
+
+def _quirk(quirk: Quirk) -> str:
+    first, last = (".".join(map(str, found)) if found else "" for found in (quirk.first, quirk.last))
+    totals = ", ".join(sorted(quirk.totals))
+    issues = ", ".join(f"#{issue}" for issue in quirk.issues)
+    span = f"{first.removesuffix('.0')} – {last.removesuffix('.999')}" if last else f"from {first.removesuffix('.0')}"
+    return _row(f"`{quirk.name}`", span, totals, quirk.cause, quirk.cause_zh, quirk.believe, issues)
 
 
 def _settings(settings: Iterable[Setting]) -> list[str]:

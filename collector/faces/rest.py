@@ -20,6 +20,7 @@ from starlette.types import Lifespan
 import collector
 from collector.errors import StoreError
 from collector.faces import rest_models as models
+from collector.faces.cells import cell
 from collector.faces.problems import PROBLEM_RESPONSES, answer_problems, problem
 from collector.faces.rest_page import CONTENT_POLICY, page
 from collector.measures.answer import Answer, plain
@@ -29,8 +30,6 @@ from collector.measures.query import Rows, earliest, run
 from collector.period import Period, zone
 
 Clock = Callable[[], datetime]
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def application(
@@ -155,7 +154,7 @@ def _as_csv(answer: Answer) -> Response:
     text = io.StringIO(newline="")
     lines = csv.writer(text)
     lines.writerow(answer.columns)
-    lines.writerows([_cell(row[name]) for name in answer.columns] for row in answer.rows)
+    lines.writerows([cell(row[name]) for name in answer.columns] for row in answer.rows)
     told = answer.plain()
     headers = {
         "X-Period": f"{answer.period.start.isoformat()}/{answer.period.end.isoformat()}",
@@ -164,10 +163,3 @@ def _as_csv(answer: Answer) -> Response:
         "X-Flags": ",".join(f"{name}={how_many}" for name, how_many in answer.flags.items()),
     }
     return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _cell(value: object) -> object:
-    """A cell of CSV. A name that a spreadsheet would run as a formula gets the apostrophe that stops it."""
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return plain(value)

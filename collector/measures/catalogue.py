@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 from collector.errors import QueryError
-from collector.measures import apps, calls, messages, pulls, requests, runs
+from collector.measures import apps, calls, dify, messages, pulls, requests, runs
 from collector.measures.dimensions import ALIASES, DIMENSIONS, Dimension
 from collector.measures.measure import Measure
 
@@ -86,7 +86,15 @@ def _unknown(what: str, name: str, names: list[str], how_many: int, *, field: st
 
 
 CATALOGUE = Catalogue(
-    (*apps.MEASURES, *runs.MEASURES, *calls.MEASURES, *messages.MEASURES, *requests.MEASURES, *pulls.MEASURES),
+    (
+        *apps.MEASURES,
+        *runs.MEASURES,
+        *calls.MEASURES,
+        *messages.MEASURES,
+        *requests.MEASURES,
+        *pulls.MEASURES,
+        *dify.MEASURES,
+    ),
     DIMENSIONS,
 )
 """Everything dify-metric can count."""

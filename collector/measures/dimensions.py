@@ -56,7 +56,9 @@ CALL_MESSAGE = "LEFT JOIN message ON message.id = model_call.message_id"
 NODE_RUN = "LEFT JOIN run ON run.id = node_execution.run_id"
 RUN_MESSAGE = "LEFT JOIN message ON message.id = run.message_id"
 FEEDBACK_MESSAGE = "LEFT JOIN message ON message.id = feedback.message_id"
-(MESSAGE_APP,), (WATERMARK_APP,) = _APP_JOINS[Message], _APP_JOINS[Watermark]
+RUN_MESSAGE = "LEFT JOIN message ON message.id = run.message_id"
+MESSAGE_CONVERSATION = "LEFT JOIN conversation ON conversation.id = message.conversation_id"
+(RUN_APP,), (MESSAGE_APP,), (WATERMARK_APP,) = (_APP_JOINS[facts] for facts in (Run, Message, Watermark))
 
 _CALLER = (CALL_RUN, CALL_MESSAGE)
 

@@ -37,6 +37,9 @@ INSTANT = "instant"
 CURRENCY_UNIT = "currency"
 """The unit of money: what it counts stands in the answer's currency column."""
 
+DIFY_USD = "USD as Dify says"
+"""The unit of Dify's own sums of money: amounts of all currencies added, and called US dollars."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Flag:
@@ -95,6 +98,17 @@ STALE_MESSAGES = Flag(
 )
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """To so many digits behind the point: as Python rounds a float, or (`is_decimal`) exactly divided, half to even.
+
+    They differ: 203 / 200 is 1.01 as a float, which is a little less than 1.015, and 1.02 as a decimal.
+    """
+
+    digits: int
+    is_decimal: bool = False
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measure:
     """One number: name, unit, how it is made, and from which facts.
@@ -118,7 +132,9 @@ class Measure:
     at: str | None = "created_at"
     joins: tuple[str, ...] = ()
     quantile: float | None = None
-    scale: float = 1.0  # of a ratio: 1000 makes it per mille
+    scale: int = 1  # of a ratio or mean: 1000 makes it per mille, or milliseconds
+    rounding: Rounding | None = None  # of a ratio or mean; None: as it is
+    of_zero: float | None = None  # a ratio whose denominator is zero; None: not known
     parts: tuple[Measure, ...] = ()
     by: tuple[Dimension, ...] = ()
     always_by: tuple[Dimension, ...] = ()
@@ -146,6 +162,11 @@ class Measure:
     def is_money(self) -> bool:
         """Whether its values are Decimal amounts of a currency."""
         return self.unit == CURRENCY_UNIT
+
+    @property
+    def is_decimal(self) -> bool:
+        """Whether its values are Decimal."""
+        return self.is_money or self.unit == DIFY_USD
 
     @property
     def facts(self) -> tuple[Facts, ...]:
@@ -193,6 +214,7 @@ def total(
     help: str,
     unit: str,
     where: str = "TRUE",
+    joins: tuple[str, ...] = (),
     always_by: tuple[Dimension, ...] = (),
     flags: tuple[Flag, ...] = (),
 ) -> Measure:
@@ -207,6 +229,7 @@ def total(
         record=record,
         column=column,
         where=where,
+        joins=joins,
         always_by=always_by,
         flags=flags,
     )
@@ -222,6 +245,8 @@ def distinct(
     help: str,
     unit: str,
     where: str = "TRUE",
+    at: str = "created_at",
+    joins: tuple[str, ...] = (),
 ) -> Measure:
     """How many different values a column has. They do not add up: who came on two days is one visitor."""
     return Measure(
@@ -234,6 +259,8 @@ def distinct(
         record=record,
         column=column,
         where=where,
+        at=at,
+        joins=joins,
     )
 
 
@@ -298,9 +325,11 @@ def ratio(
     title_zh: str,
     help: str,
     unit: str = "ratio",
-    scale: float = 1.0,
+    scale: int = 1,
+    rounding: Rounding | None = None,
+    of_zero: float | None = None,
 ) -> Measure:
-    """Sum over sum; not known where the denominator is zero."""
+    """Sum over sum; `of_zero` (not known, unless given) where the denominator is zero."""
     return Measure(
         name=name,
         kind=Kind.RATIO,
@@ -310,6 +339,8 @@ def ratio(
         unit=unit,
         parts=(numerator, denominator),
         scale=scale,
+        rounding=rounding,
+        of_zero=of_zero,
         flags=tuple(dict.fromkeys((*numerator.flags, *denominator.flags))),
     )
 

@@ -7,11 +7,11 @@ rates are divided here, after everything has been summed.
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TypeAlias, cast
 
 from collector.measures.ask import Query
-from collector.measures.measure import Kind, Measure
+from collector.measures.measure import Kind, Measure, Rounding
 from collector.period import Grain, after
 
 Key: TypeAlias = tuple[object, ...]
@@ -26,7 +26,10 @@ def value_of(measure: Measure, key: Key, cells: Cells, query: Query, now: dateti
     match measure.kind:
         case Kind.RATIO:
             above, below = (value_of(part, key, cells, query, now) for part in measure.parts)
-            return _divided(above, below, measure.scale)
+            return _ratio(measure, above, below)
+        case Kind.MEAN:
+            found = cells.get(measure)
+            return None if found is None else _rounded(cast(float, found) * measure.scale, measure.rounding)
         case Kind.RATE:
             return _divided(value_of(measure.parts[0], key, cells, query, now), _seconds(key, query, now))
         case Kind.LATEST | Kind.EARLIEST:
@@ -36,10 +39,27 @@ def value_of(measure: Measure, key: Key, cells: Cells, query: Query, now: dateti
             return cells[measure] if measure in cells else _of_nothing(measure, key, query)
 
 
-def _divided(above: object, below: object, scale: float = 1.0) -> float | None:
+def _ratio(measure: Measure, above: object, below: object) -> float | None:
+    if above is None or below is None:
+        return None
+    if not below:
+        return measure.of_zero
+    rounding = measure.rounding
+    if rounding and rounding.is_decimal:
+        exact = Decimal(cast(int, above)) * measure.scale / Decimal(cast(int, below))
+        return float(exact.quantize(Decimal(1).scaleb(-rounding.digits), ROUND_HALF_EVEN))
+    # Scaled before it is divided, as Dify does: the other way round the last digit may differ.
+    return _rounded(float(cast(float, above)) * measure.scale / float(cast(float, below)), rounding)
+
+
+def _rounded(value: float, rounding: Rounding | None) -> float:
+    return round(value, rounding.digits) if rounding else value
+
+
+def _divided(above: object, below: object) -> float | None:
     if above is None or not below:
         return None
-    return float(cast(float, above)) / float(cast(float, below)) * scale
+    return float(cast(float, above)) / float(cast(float, below))
 
 
 def _of_nothing(measure: Measure, key: Key, query: Query) -> object:
@@ -51,6 +71,8 @@ def _of_nothing(measure: Measure, key: Key, query: Query) -> object:
     if measure.is_money:
         named = dict(zip(query.by, key[len(key) - len(query.by) :], strict=True))
         return Decimal(0) if all(named[dimension] is not None for dimension in measure.always_by) else None
+    if measure.is_decimal:
+        return Decimal(0)
     return 0.0 if measure.unit == "seconds" else 0
 
 

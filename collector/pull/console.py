@@ -160,7 +160,8 @@ class Console:
             with asked(f"{method} {url}", self.access.url, self._patience):
                 response = await self._client.send(request)
         self._patience.heed(response)
-        self.version = self.version or read_version(response.headers.get("x-version"))
+        if self.access.version is None:  # told anew by every answer: Dify may be upgraded while we run
+            self.version = read_version(response.headers.get("x-version")) or self.version
         return response
 
     async def _renewed(self, worn: Session | None) -> Session:

@@ -87,6 +87,11 @@ class Settings(BaseModel):
     node_budget: int = _field(
         500, "runs", "Runs whose node executions one pull of an app reads; the next pull reads on.", ge=1
     )
+    reconcile_interval: Span = _field(
+        timedelta(hours=1),
+        "span",
+        "Time between two readings of Dify's own statistics, which ours are compared with.",
+    )
     pull_debug_runs: bool = _field(
         False, "true/false", "Also read runs of the editor's preview. They are marked, and counted apart."
     )

@@ -420,6 +420,25 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        4,
+        "the versions of Dify are kept",
+        (
+            """
+            CREATE TABLE dify_release (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              workspace_id VARCHAR,
+              version VARCHAR,
+              number BIGINT,
+              created_at TIMESTAMPTZ,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from collector.errors import StoreError
-from collector.records import FACTS, Pull, Record, Stored, Watermark
+from collector.records import FACTS, Pull, Record, Release, Statistic, Stored, Watermark
 from collector.store import open_store
 from collector.store.tables import table_of
 
@@ -45,9 +45,17 @@ class Shelf:
         return {fact.id: fact for row in rows if (fact := kind(**dict(zip(table.columns, row, strict=True))))}  # type: ignore[attr-defined]
 
     def told(self) -> dict[tuple[str, str], Any]:
-        """Everything known about Dify, without who said so and when: what must not depend on how it was read."""
-        kinds = (kind for kind in FACTS if kind is not Pull)
-        return {(kind.table, key): _told(fact) for kind in kinds for key, fact in self.of(kind).items()}
+        """Everything known about Dify, without who said so and when: what must not depend on how it was read.
+
+        Days on which Dify tells of nothing are known from the first reading on, so they are left out.
+        """
+        kinds = (kind for kind in FACTS if kind not in (Pull, Release))
+        facts = ((kind.table, key, fact) for kind in kinds for key, fact in self.of(kind).items())
+        return {
+            (table, key): _told(fact)
+            for table, key, fact in facts
+            if not isinstance(fact, Statistic) or fact.number or fact.amount
+        }
 
 
 def _told(fact: Record) -> Record:

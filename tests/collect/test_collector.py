@@ -396,7 +396,7 @@ async def test_the_watermark_is_the_start_of_the_pass_less_a_margin():
 
     await passed(a_busy_dify(), store, watch)
 
-    streams = {"runs", "app-logs", "node-executions"}
+    streams = {"runs", "app-logs", "node-executions", "statistics"}
     assert {stream for _, stream, app in store.marks if app == "shop"} == streams
     assert set(store.marks.values()) == {watch.now - timedelta(minutes=1)}
 
@@ -663,7 +663,7 @@ async def test_a_dify_that_goes_down_during_the_pass_is_not_asked_much_more():
 
     pulls = await passed(dify, store)
 
-    assert len(errors(pulls)) == 80
+    assert len(errors(pulls)) == 40 * 3  # runs, app-logs, statistics
     assert len(dify.asked) < 20
 
 

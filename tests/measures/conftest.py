@@ -18,5 +18,6 @@ def database() -> Iterator[Facts]:
 @pytest.fixture
 def facts(database: Facts) -> Iterator[Facts]:
     """An empty database."""
+    database.clear()  # a test of many examples leaves its last one behind
     yield database
     database.clear()

@@ -40,6 +40,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "day_over_a_clock_change": {"measures": "runs", "grain": "day", "period": BERLIN},
     "filtered": {"measures": "tokens", "where": ["app:a", "app:b", "!model:", "user:u1"]},
     "debugging_only": {"measures": "runs", "where": ["is_debug:true"]},
+    "of_dify": {"measures": "dify_satisfaction,dify_session_interactions", "grain": "day"},
     "finished": {"measures": "finished_runs", "moment": "finished"},
 }
 

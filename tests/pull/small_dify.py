@@ -176,6 +176,7 @@ class SmallDify:
         self.asked: list[str] = []
         self.before: Callable[[str], None] = lambda path: None
         self.graph: dict[str, Any] = {"nodes": []}
+        self.timezone = "America/New_York"
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path.partition("/console/api")[2]
@@ -195,6 +196,8 @@ class SmallDify:
         return Console(access, **(quick | options))
 
     def _route(self, path: str, params: dict[str, str]) -> httpx.Response:
+        if path == "/account/profile":
+            return answer({"timezone": self.timezone})
         if path == "/apps":
             return _numbered([app.told() for app in self.apps.values()], params)
         _, _, app_id, *rest = path.split("/")
@@ -230,6 +233,8 @@ class SmallDify:
             case ["messages", message_id]:
                 found = [m.told(talk) for talk in app.talks for m in talk.messages if m.id == message_id]
                 return answer(found[0]) if found else answer({"code": "not_found"}, 404)
+            case ["statistics", _] | ["workflow", "statistics", _]:
+                return answer({"data": []})
             case ["feedbacks", "export"]:
                 return answer({"feedback_data": _ratings(app)})
         raise AssertionError(f"nobody should ask for {path}")

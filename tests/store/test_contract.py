@@ -24,6 +24,7 @@ from collector.records import (
     Pull,
     QueueSample,
     Record,
+    Release,
     Request,
     Retrieval,
     Run,
@@ -95,6 +96,7 @@ ONE_OF_EACH: tuple[Record, ...] = (
         created_at=NOON,
         number=3,
     ),
+    told_by(CONSOLE, Release, id="console//1", version="1.11.1", number=1_011_001, created_at=NOON),
 )
 
 

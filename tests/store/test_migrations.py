@@ -19,6 +19,7 @@ RELEASED = {
     1: "05152218479ee1e681a1d8d2e1463a3ca4d1e14027c13bec64d5b435b27e2335",
     2: "715ce13061ba2e6ac58b33ef8391946875ec53e29c63d40ed4852e20fcfa78d5",
     3: "a42aec5b6650483bbe8764a995aae9332eea6aa209fcb54d0f85cdcc3cffd713",
+    4: "42b6378d5ec9f960d864e39a2541e3c2c6893b03063592a6653005a2190d8ad2",
 }
 """Step -> what its SQL hashes to. A new step adds a line; a line that must change means a forgotten file out there."""
 
