@@ -110,7 +110,7 @@ def show_reconciliation(found: Mapping[str, Any]) -> None:
     ]
     show_lines(("cause", "Dify's total", "days", "difference", "what it means"), lines, numbers=("days",))
     period, states = found["period"], found["states"]
-    zone = ZoneInfo(found["timezone"])
+    zone = ZoneInfo(rows[0]["timezone"] if rows else "UTC")
     since, until = (_minute(period[name], zone) for name in ("since", "until"))
     say(f"{since} to {until} · " + ", ".join(f"{number:,} {state}" for state, number in states.items()))
     if late := sum(not row["is_complete"] for row in rows):
