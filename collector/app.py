@@ -7,16 +7,19 @@ plain callables here and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
+import structlog
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
 from pydantic import SecretStr
 from starlette.types import ASGIApp
 
@@ -29,14 +32,21 @@ from collector.faces.prometheus import Exposition, Tally
 from collector.faces.readings import Readings
 from collector.pull.console import Access, Console
 from collector.records import CONSOLE, Pull, Record, Stored, Watermark
+from collector.running import whereabouts
 from collector.schedule import Schedule
 from collector.settings import Settings
 from collector.settings.written import Address
 from collector.store import Store, open_store
 
+log = structlog.get_logger()
+
 Clock = Callable[[], datetime]
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+ENDINGS = (signal.SIGINT, signal.SIGTERM)
+GRACE_SECONDS = 5
+"""How long requests under way may go on after we are told to stop."""
 
 
 def utc_now() -> datetime:
@@ -96,7 +106,7 @@ class Service:
         """The application that `serve` serves: REST, /metrics, and the schedule while it runs."""
         settings = self.settings
         app = rest.application(self.store.rows, self.clock, timezone=settings.report_timezone, lifespan=self._life)
-        service = intake.Service(version=collector.__version__, store=str(Path(settings.store).resolve()))
+        service = intake.Service(version=collector.__version__, store=whereabouts(settings.store))
         app.include_router(
             intake.router(
                 service,
@@ -107,6 +117,11 @@ class Service:
             )
         )
         app.include_router(prometheus.router(self._exposition()))
+
+        @app.get("/", include_in_schema=False)
+        async def start() -> RedirectResponse:
+            return RedirectResponse("docs")
+
         return app
 
     async def close(self) -> None:
@@ -178,12 +193,19 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    service = Service(settings)
-    try:
-        with listening(settings.listen, "listen") as door:
+    with listening(settings.listen, "listen") as door:
+        service = Service(settings)
+        try:
+            log.info(
+                "serving",
+                url=f"http://{settings.listen}",
+                store=whereabouts(settings.store),
+                dify=settings.dify_url if service.console else "none: nothing is pulled; set dify_url",
+            )
             await web_server(service.web()).serve(sockets=[door])
-    finally:
-        await service.close()
+        finally:
+            await service.close()
+    log.info("ended")
 
 
 def listening(address: Address, field: str) -> socket.socket:
@@ -192,15 +214,40 @@ def listening(address: Address, field: str) -> socket.socket:
     try:
         return socket.create_server(address, family=family)
     except OSError as error:
-        raise SettingsError(f"{field}: cannot listen on {address} ({error.strerror or error}); name another") from None
+        why = (error.strerror or str(error)).partition(" (")[0]
+        raise SettingsError(f"{field}: cannot listen on {address} ({why}); name another") from None
 
 
-def web_server(app: ASGIApp) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """A web server that ends on SIGINT and SIGTERM and comes back, so that who called it can close what is open."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Listen to signals while serving; uvicorn's own raises them once more when it is done."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        for number in ENDINGS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in ENDINGS:
+                loop.remove_signal_handler(number)
+
+
+def web_server(app: ASGIApp) -> Server:
     """A server for one application; logs go where ours go."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=10, server_header=False, ws="none"
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+        ws="none",
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def options(settings: Settings, now: datetime) -> Options:

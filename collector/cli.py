@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
+from typer.exceptions import TyperException
 
 import collector
 from collector import commands, demonstration, terminal
 from collector.errors import DifyMetricError, QueryError, SettingsError
 from collector.logs import set_up_logs
 from collector.period import span
-from collector.settings import Settings
+from collector.settings import BY_DEFAULT, Settings
 from collector.settings.configuration import load_settings
 
 cli = typer.Typer(
     name="dify-metric",
     help="Metrics, metering and reporting for self-hosted Dify.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -32,35 +37,78 @@ cli = typer.Typer(
 Text: TypeAlias = str | None
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")]
 StorePath = Annotated[Text, typer.Option("--store", help="The DuckDB file that keeps the facts.")]
+Listen = Annotated[Text, typer.Option("--listen", help="host:port of the service: pages, REST and /metrics.")]
+DifyUrl = Annotated[Text, typer.Option("--dify-url", help="Address of Dify, without /console/api.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-def main() -> None:
-    """The entry point."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point; without arguments it takes the command line's."""
+    signal.signal(signal.SIGTERM, _end)
     try:
-        cli()
+        code = cli(arguments, prog_name="dify-metric", standalone_mode=False) or 0
+        sys.stdout.flush()
     except (SettingsError, QueryError) as error:
-        terminal.say(f"dify-metric: {error}")
-        sys.exit(2)
+        code = _failed(error, 2)
     except DifyMetricError as error:
-        terminal.say(f"dify-metric: {error}")
-        sys.exit(1)
+        code = _failed(error, 1)
+    except TyperException as error:
+        code = _misused(error)
+    except BrokenPipeError:  # whoever read our answer has read enough: `dify-metric query … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        code = _failed(error, 1)
+    sys.exit(code)
+
+
+def _failed(error: Exception, code: int) -> int:
+    terminal.say(f"dify-metric: {error}")
+    return code
+
+
+def _misused(error: TyperException) -> int:
+    """An option or argument that is not ours. Without any argument the message is the help, printed already."""
+    if said := error.format_message():
+        terminal.say(f"dify-metric: {said[0].lower()}{said[1:]}  (dify-metric --help)")
+    return error.exit_code
+
+
+def _end(number: int, _: object) -> None:
+    """End as Ctrl-C does: what is open is closed on the way out."""
+    raise SystemExit(128 + number)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        sys.stdout.write(f"dify-metric {collector.__version__}\n")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)]
+
+
+@cli.callback()
+def start(version: Version = False) -> None:
+    """Metrics, metering and reporting for self-hosted Dify."""
 
 
 @cli.command()
-def serve(
+def serve(config: Config = None, store: StorePath = None, listen: Listen = None, dify_url: DifyUrl = None) -> None:
+    """Pull on a schedule; serve REST, /metrics and the reference page."""
+    commands.serve(_settings(config, is_service=True, store=store, listen=listen, dify_url=dify_url))
+
+
+@cli.command()
+def pull(
     config: Config = None,
     store: StorePath = None,
-    listen: Annotated[Text, typer.Option(help="host:port of pages, REST and /metrics.")] = None,
+    listen: Listen = None,
+    dify_url: DifyUrl = None,
+    as_json: Json = False,
 ) -> None:
-    """Pull on a schedule; serve REST, /metrics and the reference page."""
-    commands.serve(_settings(config, store=store, listen=listen))
-
-
-@cli.command()
-def pull(config: Config = None, store: StorePath = None, as_json: Json = False) -> None:
     """Pull once from Dify: everything new since the last pull."""
-    settings = _settings(config, store=store)
+    settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
     with terminal.progress() as tell:
         pulls = asyncio.run(commands.pull(settings, tell))
     if as_json:
@@ -73,7 +121,9 @@ def pull(config: Config = None, store: StorePath = None, as_json: Json = False) 
 
 @cli.command()
 def ingest(
-    files: Annotated[list[Path], typer.Argument(help="Captured streams (SSE) or saved JSON answers of Dify.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Captured streams (SSE) or saved JSON answers of Dify.")
+    ],
     config: Config = None,
     store: StorePath = None,
     app_id: Annotated[Text, typer.Option(help="The app, where the files do not say it.")] = None,
@@ -81,17 +131,18 @@ def ingest(
     workspace_id: Annotated[Text, typer.Option(help="The workspace, where the files do not say it.")] = None,
     mode: Annotated[Text, typer.Option(help="The app's mode, for answers that do not say it.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="The files are of console test runs.")] = False,
+    listen: Listen = None,
     as_json: Json = False,
 ) -> None:
     """Read captured streams and saved answers into the store. Reading a file again changes nothing."""
     hints: dict[str, Any] = {"app_id": app_id, "run_id": run_id, "workspace_id": workspace_id, "mode": mode}
-    outcome = commands.ingest(_settings(config, store=store), files, {**hints, "is_debug": debug or None})
+    settings = _settings(config, store=store, listen=listen)
+    with terminal.progress() as tell:
+        outcome = commands.ingest(settings, files, {**hints, "is_debug": debug or None}, tell)
     if as_json:
         terminal.show_json(outcome)
     else:
-        terminal.show_lines(
-            ("facts", "number"), [(str(name), str(outcome[name])) for name in ("new", "changed", "known")]
-        )
+        terminal.show_lines(("facts", "number"), [(name, f"{outcome[name]:,}") for name in ("new", "changed", "known")])
     for field, number in outcome["failures"].items():
         terminal.say(f"set aside: {field} ({number} times)")
     if outcome["failures"]:
@@ -100,7 +151,9 @@ def ingest(
 
 @cli.command()
 def query(
-    measures: Annotated[list[str], typer.Argument(help="Measures, such as tokens or runs,failed_runs.")],
+    measures: Annotated[
+        list[str], typer.Argument(metavar="MEASURE…", help="What to count: tokens, or runs,failed_runs.")
+    ],
     by: Annotated[list[str], typer.Option(help="Dimensions to split by: app, model, …")] = [],  # noqa: B006
     grain: Annotated[str, typer.Option(help="none, minute, 15m, hour, day, week, month, year.")] = "none",
     since: Annotated[Text, typer.Option(help="7d, 2025-06, 2025-06-03, an instant; default: all.")] = None,
@@ -112,8 +165,10 @@ def query(
     limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
     fill: Annotated[str, typer.Option(help="none, or zero: a row for every step.")] = "none",
     debug: Annotated[bool, typer.Option("--include-debug", help="Count console test runs too.")] = False,
+    at: Annotated[Text, typer.Option(help="Ask the collector at this address, whatever it keeps.")] = None,
     config: Config = None,
     store: StorePath = None,
+    listen: Listen = None,
     as_json: Json = False,
 ) -> None:
     """Ask for measures over a period."""
@@ -126,14 +181,20 @@ def query(
         "since": since,
     }
     asked |= {"until": until, "tz": tz, "top": top, "limit": limit, "fill": fill, "include_debug": debug or None}
-    answer = commands.query(_settings(config, store=store), asked)
+    answer = commands.query(_settings(config, store=store, listen=listen), asked, at)
     terminal.show_json(answer) if as_json else terminal.show_answer(answer)
 
 
 @cli.command()
-def check(config: Config = None, store: StorePath = None, as_json: Json = False) -> None:
+def check(
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    dify_url: DifyUrl = None,
+    as_json: Json = False,
+) -> None:
     """Show the settings in force, secrets masked, and whether Dify and the store answer."""
-    settings = _settings(config, store=store)
+    settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
     report = asyncio.run(commands.check(settings))
     if as_json:
         terminal.show_json(report)
@@ -164,16 +225,27 @@ def demo(
     """Run a simulated Dify with traffic, and a collector that measures it. No Dify needed."""
     set_up_logs("warning", "auto")
     length = span(for_) if for_ else None
-    demonstration.show(listen=listen, dify_listen=dify_listen, store=store, days=days, length=length, say=terminal.say)
+    demonstration.show(
+        listen=listen,
+        dify_listen=dify_listen,
+        store=store,
+        days=days,
+        length=length,
+        program=_program(),
+        say=terminal.say,
+    )
 
 
-@cli.command()
-def version() -> None:
-    """Print the version."""
-    sys.stdout.write(f"dify-metric {collector.__version__}\n")
+def _program() -> str:
+    """What to type to run this program again."""
+    typed = Path(sys.argv[0])
+    is_command = typed.name == "dify-metric" and shutil.which("dify-metric") != str(typed.absolute())
+    return str(typed) if is_command else "dify-metric"
 
 
-def _settings(config: Path | None, **overrides: object) -> Settings:
+def _settings(config: Path | None, *, is_service: bool = False, **overrides: object) -> Settings:
+    """What is in force, and logs set up by it. A command that shows what it did needs no log of it as well."""
     settings = load_settings(overrides, os.environ, config)
-    set_up_logs(settings.log_level, settings.log_format, secrets=settings.secrets)
+    is_told = is_service or settings.origin("log_level") != BY_DEFAULT
+    set_up_logs(settings.log_level if is_told else "warning", settings.log_format, secrets=settings.secrets)
     return settings

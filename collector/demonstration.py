@@ -16,31 +16,37 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 
 import httpx
 import uvicorn
 
 from collector.app import Service, listening, utc_now, web_server
+from collector.commands import summary
 from collector.demo.making import Life, make_living_world
 from collector.demo.simulated import simulated_dify
 from collector.demo.traffic import targets, traffic
 from collector.demo.world import World
 from collector.errors import SettingsError
+from collector.measures.query import Rows
 from collector.settings import Settings
 from collector.settings.configuration import load_settings
 from collector.settings.written import Address
 
-RUNS_PER_DAY = 400
+RUNS_PER_DAY = 200
 CALLS_PER_SECOND = 2.0
 PULL_EVERY = "5s"
 
+PAUSES = (5, 5, 10, 20, 40, 60)
+"""Seconds between two lines that say what was counted; the last one again and again."""
+
 WORDS = """\
-simulated Dify   http://{dify}
-collector        http://{collector}/docs        what can be asked
-                 http://{collector}/metrics     for Prometheus
-                 http://{collector}/api/v1/query?measure=tokens,cost&by=model_name&since=1d
-numbers grow while this runs; Ctrl-C ends it{kept}"""
+simulated Dify   http://{dify}   {past} of past, and traffic that goes on
+collector        http://{collector}/docs      what can be asked
+                 http://{collector}/metrics   for Prometheus
+ask it           {program} query tokens,cost --by model_name --since 1d --at {collector}
+Ctrl-C ends it"""
 
 
 def show(
@@ -50,6 +56,7 @@ def show(
     store: str | None,
     days: int,
     length: timedelta | None,
+    program: str,
     say: Callable[[str], None],
 ) -> None:
     """Run the demo until Ctrl-C, SIGTERM or the end of `length`."""
@@ -57,8 +64,9 @@ def show(
         path = store or str(Path(folder) / "demo.duckdb")
         with _dify(dify_listen, days) as (url, key, workspace_id):
             settings = _settings(path, listen, days, url, key, workspace_id)
-            kept = f"; facts are kept in {store}" if store else ""
-            say(WORDS.format(dify=dify_listen, collector=settings.listen, kept=kept))
+            past = "1 day" if days == 1 else f"{days} days"
+            words = WORDS.format(dify=dify_listen, collector=settings.listen, past=past, program=program)
+            say(words + (f"; facts are kept in {store}" if store else ""))
             asyncio.run(_collect(settings, length, say))
 
 
@@ -69,18 +77,31 @@ def _settings(store: str, listen: str, days: int, url: str, key: str, workspace_
 
 
 async def _collect(settings: Settings, length: timedelta | None, say: Callable[[str], None]) -> None:
-    service = Service(settings)
-    try:
-        with listening(settings.listen, "--listen") as door:
+    with listening(settings.listen, "--listen") as door:
+        service = Service(settings)
+        try:
             server = web_server(service.web())
-            ending = asyncio.create_task(_end_after(length, server)) if length else None
+            beside = [asyncio.create_task(_tell_along(service.store.rows, say))]
+            if length:
+                beside.append(asyncio.create_task(_end_after(length, server)))
             await server.serve(sockets=[door])
-            if ending:
-                ending.cancel()
-        ((calls, tokens),) = service.store.rows("SELECT count(*), sum(tokens) FROM model_call")
-        say(f"counted {calls:,} model calls with {tokens or 0:,} tokens")
-    finally:
-        await service.close()
+            for task in beside:
+                task.cancel()
+            say(f"in the end  {summary(service.store.rows)}")
+        finally:
+            await service.close()
+
+
+async def _tell_along(rows: Rows, say: Callable[[str], None]) -> None:
+    """Say what was counted so far, often at first."""
+    passed, said = 0, ""
+    for pause in chain(PAUSES, repeat(PAUSES[-1])):
+        await asyncio.sleep(pause)
+        passed += pause
+        counted = await asyncio.to_thread(summary, rows)
+        if counted != said:
+            say(f"after {passed:>3}s  {counted}")
+        said = counted
 
 
 async def _end_after(length: timedelta, server: uvicorn.Server) -> None:
@@ -114,8 +135,9 @@ async def _live(
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
 
     async def pace(seconds: float) -> None:
-        with suppress(TimeoutError):  # answers under way end at once when the demo does
+        with suppress(TimeoutError):  # answers under way end soon when the demo does
             await asyncio.wait_for(stopping.wait(), seconds)
+        await asyncio.sleep(0)  # even then others get their turn: so an answer sees that its caller left
 
     server = web_server(simulated_dify(world, clock=utc_now, admin_key=key, life=life, pace=pace))
     serving = asyncio.create_task(server.serve(sockets=[door]))

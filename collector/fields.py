@@ -144,7 +144,7 @@ def money(raw: Json, field: str) -> Decimal | None:
     number = _number(field, value, "an amount")
     if number is None:
         return None
-    if abs(number) > MOST_MONEY:
+    if not -MOST_MONEY <= number <= MOST_MONEY:  # abs() would overflow on 10E999999
         raise ShapeError(field, "an amount below a billion", value)
     return number.quantize(MONEY_STEP)
 

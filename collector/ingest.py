@@ -72,7 +72,7 @@ def _opened(source: Path | str | bytes) -> AbstractContextManager[BinaryIO]:
     try:
         return Path(source).open("rb")
     except OSError as error:
-        raise SettingsError(f"{source}: cannot be read: {error.strerror}") from None
+        raise SettingsError(f"cannot be read: {error.strerror}") from None
 
 
 def _is_stream(file: BinaryIO) -> bool:

@@ -293,9 +293,12 @@ def graph_models(graph: Json) -> Models:
     """The graph of a run's detail -> the model each node is set up with."""
     found: dict[str, tuple[str | None, str | None]] = {}
     for node in items(graph, "nodes"):
-        model = maybe_mapping(mapping(node, "data"), "model")
-        if model:
-            found[required_text(node, "id")] = (text(model, "provider"), text(model, "name"))
+        setup = mapping(node, "data")
+        chosen = maybe_mapping(maybe_mapping(setup, "agent_parameters"), "model")
+        if model := maybe_mapping(setup, "model") or maybe_mapping(chosen, "value"):
+            # the editor of agent nodes writes `model` where others write `name`
+            name = text(model, "name") or text(model, "model")
+            found[required_text(node, "id")] = (text(model, "provider"), name)
     return found
 
 

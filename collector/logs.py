@@ -89,6 +89,8 @@ def _quieten() -> None:
     for own in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(own).handlers.clear()
         logging.getLogger(own).propagate = True
+    for ours in ("uvicorn", "uvicorn.error"):  # whoever set up a server before may have silenced them
+        logging.getLogger(ours).setLevel(logging.NOTSET)
 
 
 class Masking:

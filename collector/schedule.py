@@ -45,6 +45,8 @@ class Schedule:
         self._clock = clock
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._at_work = asyncio.Lock()
+        self._making: asyncio.Future[object] | None = None
+        self._stopping = asyncio.Event()
 
     @property
     def next_at(self) -> datetime | None:
@@ -67,20 +69,30 @@ class Schedule:
         self._scheduler.start()
 
     async def stop(self) -> None:
-        """Make no more passes and wait for the one at work."""
-        if self._scheduler.running:
-            self._scheduler.remove_all_jobs()
-            async with self._at_work:
+        """Make no more passes; the one at work is broken off, which costs only what it did not store yet."""
+        self._stopping.set()
+        if self._making:
+            self._making.cancel()
+        async with self._at_work:
+            if self._scheduler.running:
+                self._scheduler.remove_all_jobs()
                 self._scheduler.shutdown(wait=False)
-            await asyncio.sleep(0)  # the scheduler leaves the loop one turn later
+        await asyncio.sleep(0)  # the scheduler leaves the loop one turn later
 
     async def make_one(self) -> None:
         """One pass, now. Never raises: what fails is logged and counted."""
         async with self._at_work:
+            if self._stopping.is_set():
+                return
             self._pause()  # a pass longer than the interval is no news worth a warning per interval
             self.counts["passes"] += 1
             try:
-                await self._make_pass()
+                self._making = asyncio.ensure_future(self._make_pass())
+                await self._making
+            except asyncio.CancelledError:
+                if not self._stopping.is_set():
+                    raise
+                log.info("pass broken off", next="the next start goes on from what is stored")
             except Exception:
                 self.counts["failures"] += 1
                 log.exception("pass failed", next=f"it is tried again every {self._interval}")

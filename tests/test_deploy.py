@@ -45,7 +45,9 @@ class TestTheExampleFile:
         assert set(tomllib.loads(uncommented(example_file()))) == set(FIELDS)
 
     def test_holds_values_that_are_taken(self, tmp_path: Path):
-        (tmp_path / "all.toml").write_text(uncommented(example_file(), but=("dify_admin_key", "dify_password")))
+        (tmp_path / "all.toml").write_text(
+            uncommented(example_file(), but=("dify_admin_key", "dify_password", "ingest_token"))
+        )
         told = tomllib.loads((tmp_path / "all.toml").read_text())
         del told["dify_email"], told["dify_workspace_id"]
         settings = load_settings(told | {"dify_token": "x"}, {})

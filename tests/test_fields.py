@@ -73,7 +73,7 @@ def test_money_is_exact_in_any_spelling(value, wanted):
     assert fields.money({"p": value}, "p") == Decimal(wanted)
 
 
-@pytest.mark.parametrize("value", ["999999999.9999999999", 10**9, "1e30", "free"])
+@pytest.mark.parametrize("value", ["999999999.9999999999", 10**9, "1e30", "10E999999", "free"])
 def test_money_that_no_column_holds_is_named(value):
     with pytest.raises(ShapeError, match="p: wanted an amount"):
         fields.money({"p": value}, "p")

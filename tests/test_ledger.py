@@ -185,6 +185,20 @@ def test_a_failed_call_takes_its_model_from_the_graph():
     assert (call.status, call.error_class) == ("failed", "rate_limited")
 
 
+@pytest.mark.parametrize("word", ["name", "model"])
+def test_the_graph_names_the_model_of_an_agent_node(word: str):
+    chosen = {"type": "constant", "value": {"provider": "langgenius/openai/openai", word: "gpt-4o"}}
+    by_variable = {"type": "variable", "value": ["start", "model"]}
+    graph = {
+        "nodes": [
+            {"id": "agent", "data": {"type": "agent", "agent_parameters": {"model": chosen}}},
+            {"id": "chosen-later", "data": {"type": "agent", "agent_parameters": {"model": by_variable}}},
+        ]
+    }
+
+    assert graph_models(graph) == {"agent": ("langgenius/openai/openai", "gpt-4o")}
+
+
 @pytest.mark.parametrize(
     ("told", "wanted"),
     [

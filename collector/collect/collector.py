@@ -98,7 +98,11 @@ class Collector:
         self._rated_at: dict[str, datetime] = {}  # by app
         self._talked: dict[str, tuple[int | None, int]] = {}  # by conversation: its messages, times asked
         self._mentions_since: datetime | None = None
-        self._new_pass = partial(Pass, put, self._options, clock, console.concurrency, self._failures, on_progress)
+        self._unknown: set[str] = set()  # apps of a mode we do not know
+        failing: dict[tuple[str, str | None], str | None] = {}
+        self._new_pass = partial(
+            Pass, put, self._options, clock, console.concurrency, self._failures, failing, on_progress
+        )
 
     async def aclose(self) -> None:
         """Let go of what was to go on in the next pass."""
@@ -111,10 +115,12 @@ class Collector:
             apps = await self._apps(one_pass)
             async for _ in together((partial(self._app, one_pass, app) for app in apps.values()), one_pass.width):
                 pass
+            await one_pass.flush()
             await self._open(one_pass, apps)
             await self._talks(one_pass, apps)
             await self._mentions(one_pass, apps)
             await self._leaves(one_pass, apps)
+            await one_pass.flush()
         except BaseException as error:
             # What a paused walk had read last may not be stored: it begins anew.
             await self._listings.aclose()
@@ -122,6 +128,7 @@ class Collector:
                 raise
             self.warnings["unauthorized"] += 1
             log.error("pass ended", problem=str(error))
+            await one_pass.flush()
         return one_pass.pulls
 
     async def _apps(self, one_pass: Pass) -> Apps:
@@ -150,6 +157,10 @@ class Collector:
     async def _app(self, one_pass: Pass, app: App) -> None:
         """Everything that is listed per app."""
         mode = app.mode or ""
+        if mode not in STREAMS and app.id not in self._unknown:
+            self._unknown.add(app.id)
+            self.warnings["unknown_mode"] += 1
+            log.warning("app mode unknown", app=app.name, mode=mode, next="its runs and messages are not read")
         for endpoint in STREAMS.get(mode, ()) + (DEBUG_STREAMS.get(mode, ()) if self._options.debug_runs else ()):
             await self._listings.read(one_pass, app, endpoint)
         last = self._rated_at.get(app.id)

@@ -20,7 +20,7 @@ from collector.collect.tally import Tally
 from collector.errors import DifyMetricError
 from collector.pull.endpoints import Endpoint
 from collector.pull.reader import Reader, Step
-from collector.records import CONSOLE, App, Run
+from collector.records import CONSOLE, App, Conversation, Run
 
 log = structlog.get_logger()
 
@@ -85,9 +85,11 @@ class Listings:
         self._paused.pop(key, None)
         try:
             async for step in walk.steps:
-                walk.listed += sum(isinstance(record, Run) for record in step.records) + step.parse_failures
+                walk.listed += (
+                    sum(isinstance(record, Run | Conversation) for record in step.records) + step.parse_failures
+                )
                 walk.cursor = step.cursor
-                one_pass.progress(tally.stream, walk.listed, step.total or walk.total)
+                one_pass.listed(tally, walk.listed, step.total or walk.total)
                 yield step
                 if not one_pass.in_time(FIRST_WALKS):
                     self._paused[key] = walk

@@ -34,7 +34,7 @@ Question: TypeAlias = tuple[str, str, Callable[[], Awaitable[Step]]]
 Known = TypeVar("Known")
 
 BATCH = 2000
-"""Records put at once while a walk goes on."""
+"""Records put at once."""
 
 MOST_OUTAGES = 6
 """Streams in a row that Dify could not answer, after which a pass asks no more."""
@@ -57,7 +57,8 @@ class Options:
 
 
 class Pass:
-    """One pass. `failures` counts, over all passes, how often asking about something failed."""
+    """One pass. What lasts over passes: `failures` counts how often asking about something failed, and `failing` has
+    the error class with which a stream of an app ended last."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Pass:
         clock: Clock,
         width: int,
         failures: Counter[str],
+        failing: dict[tuple[str, str | None], str | None],
         on_progress: Progress | None = None,
     ) -> None:
         self.options = options
@@ -77,13 +79,27 @@ class Pass:
         self.progress: Progress = on_progress or (lambda stream, done, total: None)
         self.done: Counter[str] = Counter()  # questions answered, by stream
         self.totals: dict[str, int] = {}  # questions there are, by stream
+        self._failing = failing
         self._put = put
         self._clock = clock
         self._outages = 0
+        self._records: list[Record] = []  # held, with what follows
+        self._marks: list[Watermark] = []
+        self._putting = asyncio.Lock()
+        self._refused: StoreError | None = None
+        self._listed: dict[str, dict[str, tuple[int, int | None]]] = {}  # by stream and app: how much, of how much
 
     def in_time(self, share: float) -> bool:
         """Whether that share of the pass's time is not used up."""
         return self._clock() - self.began < self.options.budget * share
+
+    def listed(self, tally: Tally, done: int, total: int | None) -> None:
+        """Tell how far one app's listing is, as a part of the stream's."""
+        apps = self._listed.setdefault(tally.stream, {})
+        apps[tally.app.id if tally.app else ""] = (done, total)
+        totals = [one for _, one in apps.values() if one is not None]
+        is_known = len(totals) == len(apps)
+        self.progress(tally.stream, sum(one for one, _ in apps.values()), sum(totals) if is_known else None)
 
     def tally(self, stream: str, app: App | None, *, marks: bool = False) -> Tally:
         """A count for one stream, beginning now; `marks`: its end sets the stream's watermark."""
@@ -98,25 +114,51 @@ class Pass:
         """Ask the store without holding up the event loop."""
         return await asyncio.to_thread(ask)
 
-    async def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> Stored:
-        """Put a batch without holding up the event loop."""
-        return await asyncio.to_thread(self._put, records, watermarks)
+    async def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> None:
+        """Hold records and watermarks until there is a batch of them, or `flush`.
+
+        Batches go in order, so a watermark is stored with its records or after them, never before.
+        """
+        self._records += records
+        self._marks += watermarks
+        if len(self._records) >= BATCH:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Store what is held. Raises StoreError, and then once more for every batch after it."""
+        records, marks, self._records, self._marks = self._records, self._marks, [], []
+        if not records and not marks:
+            return
+        async with self._putting:
+            if self._refused:
+                raise self._refused
+            putting = asyncio.ensure_future(asyncio.to_thread(self._put, records, marks))
+            try:
+                await asyncio.shield(putting)
+            except StoreError as error:
+                self._refused = error
+                raise
+            except asyncio.CancelledError:
+                # A thread cannot be called back: nothing may overtake it.
+                await asyncio.wait({putting})
+                raise
 
     async def follow(self, tally: Tally, steps: AsyncIterator[Step]) -> None:
-        """Put what the steps bring, in batches; the watermark with the last one, if they reached their end.
+        """Put what the steps bring; the watermark behind the last of it, if they reached their end.
 
         Raises Unauthorized and StoreError; every other error stays in the tally.
         """
         try:
             self._check_outage()
             async for step in steps:
-                await self._keep(tally, step)
+                tally.add(step)
+                await self.put(step.records)
         except StoreError:
             raise
         except DifyMetricError as error:
             tally.fail(error)
         self._count_outage(tally.error)
-        await self._end([tally], tally.held)
+        await self._end(tally)
         if isinstance(tally.error, Unauthorized):
             raise tally.error
 
@@ -133,8 +175,8 @@ class Pass:
             async for batch in batches:
                 await self._ask_batch(stream, apps, batch, share, tallies)
         finally:
-            if tallies:
-                await self._end(list(tallies.values()), [])
+            for tally in tallies.values():
+                await self._end(tally)
 
     async def _ask_batch(
         self,
@@ -144,13 +186,13 @@ class Pass:
         share: float,
         tallies: dict[str, Tally],
     ) -> None:
-        held: list[Record] = []
         due = (
             partial(self._answered, question)
             for question in batch
             if self.in_time(share) and not _is_closed(tallies.get(question[0]))
         )
-        async with aclosing(together(due, self.width)) as answers:
+        # Twice as many as go out at once: the next is ready when one comes back.
+        async with aclosing(together(due, 2 * self.width)) as answers:
             async for app_id, answer in answers:
                 tally = tallies.setdefault(app_id, self.tally(stream, apps[app_id]))
                 self.done[stream] += 1
@@ -161,12 +203,8 @@ class Pass:
                         raise answer
                     continue
                 tally.add(answer)
-                tally.news += len(answer.records)
-                held += answer.records
-                if len(held) >= BATCH:
-                    await self.put(held)
-                    held = []
-        await self.put(held)
+                await self.put(answer.records)
+        await self.flush()
 
     async def _answered(self, question: Question) -> tuple[str, Step | DifyMetricError]:
         app_id, key, ask = question
@@ -180,28 +218,15 @@ class Pass:
         self.failures.pop(key, None)
         return app_id, answer
 
-    async def _keep(self, tally: Tally, step: Step) -> None:
-        tally.add(step)
-        tally.held += step.records
-        if len(tally.held) >= BATCH:
-            tally.stored(await self.put(tally.held))
-            tally.held = []
-
-    async def _end(self, tallies: list[Tally], held: list[Record]) -> None:
-        ended = self._clock()
-        pulls = [tally.pull(ended) for tally in tallies]
-        marks = [
-            self.watermark(tally.stream, tally.app)
-            for tally in tallies
-            if tally.app and tally.marks and tally.is_complete
-        ]
-        stored = await self.put([*held, *pulls], marks)
-        for tally, pull in zip(tallies, pulls, strict=True):
-            # The Pull itself is always new.
-            tally.stored(Stored(new=stored.new - len(pulls), changed=stored.changed))
-            tally.tell(pull)
+    async def _end(self, tally: Tally) -> None:
+        pull = tally.pull(self._clock())
+        marks = [self.watermark(tally.stream, tally.app)] if tally.app and tally.marks and tally.is_complete else []
+        await self.put([pull], marks)
         self.complete.update((mark.stream, mark.app_id) for mark in marks)
-        self.pulls += pulls
+        self.pulls.append(pull)
+        place = (tally.stream, pull.app_id)
+        tally.tell(pull, again=self._failing.get(place) == pull.error_class)
+        self._failing[place] = pull.error_class
 
     def _check_outage(self) -> None:
         if self._outages >= MOST_OUTAGES:

@@ -5,7 +5,7 @@ What comes in are steps and at most one error; what goes out is the Pull. Nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -13,7 +13,7 @@ import structlog
 from collector.errors import DifyMetricError, Forbidden, NotFound, StoreError, Unauthorized, Unavailable
 from collector.failures import ERROR_CLASSES
 from collector.pull.reader import Step
-from collector.records import CONSOLE, App, Pull, Record, Stored
+from collector.records import CONSOLE, App, Pull
 
 log = structlog.get_logger()
 
@@ -28,18 +28,16 @@ _ERROR_CLASSES: tuple[tuple[type[DifyMetricError], str], ...] = (
 
 @dataclass
 class Tally:
-    """Counts one stream of one app (None: of the workspace) during one pass; `held` waits to be put."""
+    """Counts one stream of one app (None: of the workspace) during one pass."""
 
     stream: str
     app: App | None
     began: datetime
     marks: bool = False  # reaching its end sets the stream's watermark
-    held: list[Record] = field(default_factory=list)
     requests: int = 0
     pages: int = 0
     records: int = 0
     parse_failures: int = 0
-    news: int = 0  # records that were new or told more
     error: DifyMetricError | None = None
     is_interrupted: bool = False  # goes on in the next pass
 
@@ -54,13 +52,9 @@ class Tally:
     def add(self, step: Step) -> None:
         """Count what a step brought."""
         self.requests += step.requests
-        self.pages += 1
+        self.pages += step.requests > 0
         self.records += len(step.records)
         self.parse_failures += step.parse_failures
-
-    def stored(self, stored: Stored) -> None:
-        """Count what was news to the store."""
-        self.news += stored.new + stored.changed
 
     def fail(self, error: DifyMetricError) -> None:
         """Note an error; the first one names the pass's error class."""
@@ -86,12 +80,14 @@ class Tally:
             is_complete=self.is_complete,
         )
 
-    def tell(self, pull: Pull) -> None:
-        """One line: a warning when it failed, only for debugging when there was nothing new."""
+    def tell(self, pull: Pull, *, again: bool) -> None:
+        """One line: a warning when it failed, only for debugging when there was nothing or it failed `again`."""
         counts = {"records": self.records, "pages": self.pages, "seconds": round(pull.seconds, 1)}
         if self.error:
-            log.warning("pull failed", stream=self.stream, app=self.name, problem=str(self.error), **counts)
-        elif self.news or self.is_interrupted:
+            (log.debug if again else log.warning)(
+                "pull failed", stream=self.stream, app=self.name, problem=str(self.error), **counts
+            )
+        elif self.records or self.is_interrupted:
             log.info("pull finished", stream=self.stream, app=self.name, **counts)
         else:
             log.debug("pull finished", stream=self.stream, app=self.name, **counts)

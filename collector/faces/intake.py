@@ -1,14 +1,13 @@
 """The way in over REST: facts and the wish for a pull come in, what became of them goes out.
 
-Facts are stored before they are acknowledged, and may be sent again at will. Who may send: on loopback everyone, unless
-a token is set; elsewhere only who shows the token. Nothing here knows a table or Dify.
+Facts are stored before they are acknowledged, and may be sent again at will. Who may send, and wish for a pull: on
+loopback everyone, unless a token is set; elsewhere only who shows the token. Nothing here knows a table or Dify.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
@@ -71,19 +70,25 @@ def router(
         if token is None and is_local:
             return
         if token is None:
-            raise HTTPException(403, "facts are taken from other machines only with a token; set ingest_token")
+            raise HTTPException(
+                403,
+                "a collector that other machines can reach takes facts and wishes only with a token; set ingest_token",
+            )
         shown = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(shown.encode(), token.encode()):
-            raise HTTPException(401, "Authorization: wanted 'Bearer ' and the ingest_token of this collector")
-
-    admitted = Depends(admit)
+            raise HTTPException(
+                401,
+                "Authorization: wanted 'Bearer ' and the ingest_token of this collector",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
 
     @routes.get("/api/v1/service", summary="Which collector this is · 服务信息")
-    async def about(_: Annotated[None, admitted]) -> Service:
+    async def about() -> Service:
+        """Its version and the store it holds: what a command compares before it trusts the answers."""
         return service
 
-    @routes.post("/api/v1/ingest", summary="Send facts · 写入事实", response_model=Taken)
-    async def ingest(request: Request, _: Annotated[None, admitted]) -> JSONResponse:
+    @routes.post("/api/v1/ingest", summary="Send facts · 写入事实", response_model=Taken, dependencies=[Depends(admit)])
+    async def ingest(request: Request) -> JSONResponse:
         """A JSON object of tables, each a list of facts. Stored once acknowledged; sending again changes nothing."""
         body = await _body(request)
         try:
@@ -93,8 +98,8 @@ def router(
         stored = await run_in_threadpool(put, records)
         return JSONResponse({"new": stored.new, "changed": stored.changed, "known": stored.known})
 
-    @routes.post("/api/v1/pull", summary="Pull from Dify now · 立即采集")
-    async def pull_now(_: Annotated[None, admitted]) -> Passes:
+    @routes.post("/api/v1/pull", summary="Pull from Dify now · 立即采集", dependencies=[Depends(admit)])
+    async def pull_now() -> Passes:
         """One pass over every stream of every app; answers when it is done."""
         if pull is None:
             raise HTTPException(409, "no Dify to pull from; set dify_url and a way to sign in")
@@ -105,10 +110,17 @@ def router(
 
 
 async def _body(request: Request) -> bytes:
+    told = request.headers.get("content-length", "0")
     parts, length = [], 0
+    if told.isdigit() and int(told) > MOST_BYTES:
+        raise _too_large()
     async for part in request.stream():
         length += len(part)
         if length > MOST_BYTES:
-            raise HTTPException(413, f"a batch may have {MOST_BYTES} bytes; send it in parts")
+            raise _too_large()
         parts.append(part)
     return b"".join(parts)
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(413, f"a batch may have {MOST_BYTES} bytes; send it in parts")

@@ -58,6 +58,7 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(StoreError, _store_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unforeseen)
 
 
 async def _query_error(_: Request, error: Exception) -> Response:
@@ -83,3 +84,7 @@ async def _http_error(_: Request, error: Exception) -> Response:
     answer = problem(error.status_code, HTTPStatus(error.status_code).phrase, str(error.detail))
     answer.headers.update(error.headers or {})
     return answer
+
+
+async def _unforeseen(_: Request, error: Exception) -> Response:
+    return problem(500, "A fault of ours", f"{type(error).__name__}; the log of this collector says more")

@@ -43,7 +43,11 @@ def page(openapi: Mapping[str, Any], catalogue: Catalogue) -> str:
         description=escape(openapi["info"]["description"]),
         style=_STYLE,
         form=_form(catalogue),
-        requests="".join(_request(path, openapi["paths"][path]["get"]) for path in openapi["paths"]),
+        requests="".join(
+            _request(method, path, operation)
+            for path, operations in openapi["paths"].items()
+            for method, operation in operations.items()
+        ),
         measures=_table(
             ("Name", "Title", "标题", "Unit", "Meaning", "By"),
             (
@@ -79,14 +83,14 @@ def _select(name: str, choices: Iterable[str]) -> str:
     return f'<select name="{name}" aria-label="{name}">{options}</select>'
 
 
-def _request(path: str, operation: Mapping[str, Any]) -> str:
+def _request(method: str, path: str, operation: Mapping[str, Any]) -> str:
     parameters = [
         (_code(each["name"]), "required" if each.get("required") else "", each.get("description", ""))
         for each in operation.get("parameters", ())
     ]
     table = _table(("Parameter", "", "Meaning"), parameters) if parameters else ""
-    told = f"<p>{escape(operation['summary'])}: {escape(operation.get('description', ''))}</p>"
-    return f"<h3><code>GET {escape(path)}</code></h3>{told}{table}"
+    told = f"<p>{escape(': '.join(filter(None, (operation['summary'], operation.get('description')))))}</p>"
+    return f"<h3><code>{method.upper()} {escape(path)}</code></h3>{told}{table}"
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

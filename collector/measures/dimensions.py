@@ -54,10 +54,18 @@ _APP_JOINS = {facts: (f"LEFT JOIN app ON app.id = {facts.table}.app_id",) for fa
 CALL_RUN = "LEFT JOIN run ON run.id = model_call.run_id"
 CALL_MESSAGE = "LEFT JOIN message ON message.id = model_call.message_id"
 NODE_RUN = "LEFT JOIN run ON run.id = node_execution.run_id"
+RUN_MESSAGE = "LEFT JOIN message ON message.id = run.message_id"
 FEEDBACK_MESSAGE = "LEFT JOIN message ON message.id = feedback.message_id"
 (MESSAGE_APP,), (WATERMARK_APP,) = _APP_JOINS[Message], _APP_JOINS[Watermark]
 
 _CALLER = (CALL_RUN, CALL_MESSAGE)
+
+# The list of a chatflow's runs names no end users: they stand at the messages.
+_ASKER: Mapping[Facts, tuple[str, ...]] = {
+    Run: (RUN_MESSAGE,),
+    ModelCall: _CALLER,
+    NodeExecution: (NODE_RUN, RUN_MESSAGE),
+}
 
 
 def _same(name: str, *all_facts: Facts) -> dict[Facts, str]:
@@ -136,11 +144,10 @@ USER_ID = Dimension(
     title_zh="用户 ID",
     help="Dify's id of the end user or account. Dify gives one person an end user id in each app.",
     columns={
-        **_same("user_id", Run, Message, Conversation, Feedback),
-        ModelCall: "coalesce(run.user_id, message.user_id)",
-        NodeExecution: "run.user_id",
+        **_same("user_id", Message, Conversation, Feedback),
+        **_same("coalesce(run.user_id, message.user_id)", Run, ModelCall, NodeExecution),
     },
-    joins={ModelCall: _CALLER, NodeExecution: (NODE_RUN,)},
+    joins=_ASKER,
 )
 USER_KIND = Dimension(
     name="user_kind",
@@ -148,11 +155,10 @@ USER_KIND = Dimension(
     title_zh="用户类型",
     help="end_user or account (of the console).",
     columns={
-        **_same("user_kind", Run, Message, Conversation),
-        ModelCall: "coalesce(run.user_kind, message.user_kind)",
-        NodeExecution: "run.user_kind",
+        **_same("user_kind", Message, Conversation),
+        **_same("coalesce(run.user_kind, message.user_kind)", Run, ModelCall, NodeExecution),
     },
-    joins={ModelCall: _CALLER, NodeExecution: (NODE_RUN,)},
+    joins=_ASKER,
 )
 SESSION_ID = Dimension(
     name="session_id",
@@ -160,11 +166,10 @@ SESSION_ID = Dimension(
     title_zh="调用方用户标识",
     help="What the caller of the API sent as `user`.",
     columns={
-        **_same("session_id", Run, Message, Conversation),
-        ModelCall: "coalesce(run.session_id, message.session_id)",
-        NodeExecution: "run.session_id",
+        **_same("session_id", Message, Conversation),
+        **_same("coalesce(run.session_id, message.session_id)", Run, ModelCall, NodeExecution),
     },
-    joins={ModelCall: _CALLER, NodeExecution: (NODE_RUN,)},
+    joins=_ASKER,
 )
 STATUS = Dimension(
     name="status",

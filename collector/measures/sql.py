@@ -212,7 +212,8 @@ def _aggregate(cell: Sequence[Measure], is_filtered: bool, is_grouped: bool) -> 
             return f"avg({measure.column}){only}"
         case Kind.QUANTILE:
             ranks = ", ".join(str(each.quantile) for each in cell)
-            return f"quantile_cont({measure.column}, [{ranks}]){only}"
+            wanted = ranks if len(cell) == 1 else f"[{ranks}]"  # a list of ranks gives a list, even of one
+            return f"quantile_cont({measure.column}, {wanted}){only}"
         case Kind.LATEST:
             return f"max({measure.column}){only}"
         case _:

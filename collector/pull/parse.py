@@ -86,9 +86,8 @@ def run_facts(raw: Json, telling: Telling, triggered_from: str) -> list[Record]:
 
     Versions before 1.10 list test runs whatever they are asked for; those run the draft.
     """
-    known: dict[str, object] = {"triggered_from": triggered_from}
-    if raw.get("version") == DRAFT or triggered_from == "debugging":
-        known = {"triggered_from": "debugging", "is_debug": True}
+    is_debug = raw.get("version") == DRAFT or triggered_from == "debugging"
+    known = {"triggered_from": "debugging" if is_debug else triggered_from, "is_debug": is_debug}
     return list(_run_and_user(raw, raw, telling, known))
 
 

@@ -39,6 +39,9 @@ log = structlog.get_logger()
 
 Told = TypeVar("Told", bound=Record)
 
+HANGS_AFTER = timedelta(minutes=30)
+"""How long a run may be open before its nodes are read without waiting for its end."""
+
 WITHDRAWN = "withdrawn"
 
 
@@ -73,7 +76,8 @@ class Reader:
         self._names: dict[str, str] = {}  # of apps
         self._models: dict[str, AppModel] = {}  # by app
         self._graphs: dict[tuple[str, str], Models] = {}  # by app and version
-        self._gone: set[str] = set()  # what Dify no longer knows
+        self._gone: set[str] = set()  # what Dify no longer knows, or tells in a way that cannot be read
+        self._hanging: set[str] = set()  # open runs whose nodes were looked at
 
     async def apps(self) -> AsyncIterator[Step]:
         """All apps of the workspace."""
@@ -88,6 +92,8 @@ class Reader:
             await self.console.get(endpoints.APP, app_id=app_id)
         except NotFound:
             return True
+        except Forbidden:
+            pass
         return False
 
     async def listing(
@@ -115,15 +121,23 @@ class Reader:
             return None
 
     async def run(self, run: Run) -> Step:
-        """A run that was not final, read again: final by now, still open, or stale."""
+        """A run that was not final, read again: final by now, still open, or stale.
+
+        One that hangs (a stopped run says `running` for ever) has spent something all the same: its nodes are read
+        once before it is stale.
+        """
         try:
             facts = await self._detail(self._telling(run.app_id, run_id=run.id))
         except NotFound:
             return Step([self._again(run, status=STALE, is_final=False)])
-        began = run.created_at or run.seen_at
-        if not facts[0].is_final and self._clock() - began > self._rules.open_run_max_age:
-            facts = (msgspec.structs.replace(facts[0], status=STALE), *facts[1:])
-        return Step(list(facts))
+        age = self._clock() - (run.created_at or run.seen_at)
+        if not facts[0].is_final and age > self._rules.open_run_max_age:
+            return Step([msgspec.structs.replace(facts[0], status=STALE), *facts[1:]])
+        if facts[0].is_final or age <= HANGS_AFTER or run.id in self._hanging:
+            return Step(list(facts))
+        self._hanging.add(run.id)
+        nodes = await self.leaves(run)
+        return Step([*facts, *(fact for fact in nodes.records if not isinstance(fact, Run))], 2, nodes.parse_failures)
 
     async def mentioned_run(self, message: Message) -> Step:
         """The run behind a message, where no listing brought it (versions before 1.10; ties)."""

@@ -27,6 +27,9 @@ Ask: TypeAlias = Callable[[Mapping[str, str]], Awaitable[Json]]
 LIMIT = 100
 """Records per page: the most Dify gives, and hardly slower than one."""
 
+FEW = 10
+"""Records first asked for where only news are wanted: Dify works 20 ms for each conversation it lists."""
+
 ODD_LIMIT = 83
 """Another page size, so that a second walk has its borders elsewhere."""
 
@@ -47,12 +50,11 @@ class Page:
 async def numbered(ask: Ask, *, at: str = "created_at", until: datetime | None = None) -> AsyncIterator[Page]:
     """Walk `page`/`limit` pages, until one whose last record has `at` before `until`, or to the end."""
     walk = _Numbered(ask, at, until)
-    async for page in walk.pages(LIMIT):
-        yield page
-    if walk.seen_all:
-        return
-    async for page in walk.pages(ODD_LIMIT):
-        yield page
+    for limit in (LIMIT, ODD_LIMIT) if until is None else (FEW, LIMIT, ODD_LIMIT):
+        async for page in walk.pages(limit, one=limit == FEW):
+            yield page
+        if walk.seen_all:
+            return
 
 
 @dataclass
@@ -68,7 +70,7 @@ class _Numbered:
     def seen_all(self) -> bool:
         return self.reached or self.total is None or len(self.seen) >= self.total
 
-    async def pages(self, limit: int) -> AsyncIterator[Page]:
+    async def pages(self, limit: int, *, one: bool = False) -> AsyncIterator[Page]:
         number, self.total = 1, None
         while True:
             body = await self.ask({"page": str(number), "limit": str(limit)})
@@ -76,7 +78,7 @@ class _Numbered:
             shrunk = total is not None and self.total is not None and total < self.total
             self.total = total
             yield Page(self._new(records), total)
-            if not records or self.reached or not body.get("has_more"):
+            if not records or one or self.reached or not body.get("has_more"):
                 return
             # Something before us was deleted: what stood at the top of this page's successor is now behind us.
             number = max(number - 1, 1) if shrunk else number + 1

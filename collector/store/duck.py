@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.errors import StoreError
-from collector.records import ModelCall, Record, Run, Stored, Watermark
+from collector.records import Message, ModelCall, Record, Run, Stored, Watermark
 from collector.store import Parameters, Readings, columns, estimates, merge, migrations
 from collector.store.session import Session, connect, quoted, telling
 from collector.store.tables import ID_CRC, Table
@@ -136,8 +136,10 @@ class DuckStore:
     def _put(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Watermark]) -> Stored:
         with self._writing, telling(self._path), self._writer.transaction():
             merged = {table.record: self._merge(table, rows) for table, rows in batch if len(rows)}
-            calls, runs = merged.get(ModelCall), merged.get(Run)
-            gone = estimates.settle(self._writer, calls and calls.told, runs and runs.told, SLACK)
+            calls, runs, messages = (merged.get(kind) for kind in (ModelCall, Run, Message))
+            gone = estimates.settle(
+                self._writer, calls and calls.told, runs and runs.told, messages and messages.told, SLACK
+            )
             self._advance(watermarks)
         facts = sum(len(kind.told) for kind in merged.values())
         # An estimate told again after the real calls replaced it is no news.
@@ -192,9 +194,8 @@ class DuckStore:
 
     def _insert(self, table: Table, rows: pa.Table) -> None:
         if len(rows):
-            sorting = "" if _is_sorted(rows) else " ORDER BY created_at"
-            with self._writer.showing(told=rows):
-                self._writer.run(f"INSERT INTO {table.name} BY NAME SELECT * FROM told{sorting}")
+            with self._writer.showing(told=_in_time(rows)):
+                self._writer.run(f"INSERT INTO {table.name} BY NAME SELECT * FROM told")
 
     def _delete(self, table: Table, stored: pa.Table) -> None:
         if len(stored):
@@ -218,12 +219,13 @@ class DuckStore:
 _PLACE = pa.field("place", pa.int64())
 
 
-def _is_sorted(rows: pa.Table) -> bool:
-    """Whether rows are in the order of time already; those without an instant make no difference."""
+def _in_time(rows: pa.Table) -> pa.Table:
+    """Rows in the order of time, so that a day lies together; those without an instant may lie anywhere."""
     if "created_at" not in rows.column_names:
-        return True
+        return rows
     at = rows["created_at"].combine_chunks()
-    return bool(pc.all(pc.less_equal(at[:-1], at[1:])).as_py() is not False)
+    is_sorted = pc.all(pc.less_equal(at[:-1], at[1:])).as_py() is not False
+    return rows if is_sorted else rows.take(pc.sort_indices(at))
 
 
 def _among(facts: pa.Table | None, ids: pa.Array) -> int:

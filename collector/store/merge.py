@@ -45,7 +45,7 @@ class Blend:
 
 def fold(table: Table, rows: pa.Table) -> pa.Table:
     """Tellings, several of one fact among them -> one row a fact, as the store keeps it."""
-    crcs = pa.array([crc32(key.encode()) for key in rows["id"].to_pylist()], pa.uint32())
+    crcs = pa.array(list(map(crc32, rows["id"].cast(pa.binary()).to_pylist())), pa.uint32())
     own = [crcs, pa.nulls(len(rows), table.stored_schema.field(WEIGHTS).type)]
     folded = pa.table([*rows.combine_chunks().columns, *own], schema=table.stored_schema)
     while len(pc.unique(folded["id"])) < len(folded):

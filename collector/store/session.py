@@ -122,7 +122,7 @@ def _refusal(message: str) -> str:
     if "not a valid DuckDB database" in message or "xtension" in message:
         return "there is a file already and it is no DuckDB database; name another path"
     if "read-only mode: database does not exist" in message:
-        return "there is no such file to read; name another path, or open it for writing to make one"
+        return "there is no such file to read; name another path, or bring facts first: pulling and ingesting make it"
     return message.partition("\n")[0]
 
 

@@ -3,9 +3,10 @@
     python -m tests.benchmarks.store [--rows 1000000] [--stored 10000000] [--rounds 7]
 
 store.load_ratio    a file of facts filled by `put_columns`, exactly once, beside `COPY … FROM` a Parquet file of the
-                    same rows into an equal table; `put` of structs is told apart
-store.merge_ratio   a batch of 10,000 calls put into millions of stored ones, beside a plain INSERT of the same batch;
-                    told apart by what is in it: all new, a tenth known, or a tenth known and a tenth changed
+                    same rows into an equal table; load_structs_ratio is `put` of structs
+store.merge_ratio   a batch of 10,000 calls, a tenth known already and a tenth changed, put into millions of stored
+                    ones, beside a plain INSERT of the same batch; merge_known_ratio is without the changed ones,
+                    merge_new_ratio with new calls only
 
 Both sides run in turns on files of the same content; medians of rows a second and of seconds are compared.
 """
@@ -32,10 +33,18 @@ from collector.store import open_store
 from collector.store.columns import fitted
 from collector.store.duck import DuckStore
 from collector.store.tables import table_of
+from tests.benchmarks.figure import Figure
 
 TABLE = table_of(ModelCall)
 END = datetime(2026, 11, 20, tzinfo=UTC)
 BATCH = 10_000
+COPY = "DuckDB Parquet COPY of the same rows"
+KINDS = {
+    "store.merge_new_ratio": (0, 0),
+    "store.merge_known_ratio": (BATCH // 10, 0),
+    "store.merge_ratio": (BATCH // 5, 10),
+}
+"""Figure -> how many facts of a batch are stored already, and whether half of those tell more."""
 
 _CALLS = """
 SELECT *, input_tokens + output_tokens AS tokens FROM (SELECT
@@ -91,8 +100,8 @@ def load(room: Path, count: int, rounds: int) -> None:
             used.unlink()
     copy, columns, put = (1 / statistics.median(took[side]) for side in ("copy", "columns", "structs"))
     print(f"rows a second: COPY {copy:,.0f}, put_columns {columns:,.0f}, put of structs {put:,.0f} ({count:,} rows)")
-    print(f"figure store.load_ratio {columns / copy:.2f} x beside DuckDB Parquet COPY of the same rows")
-    print(f"figure store.load_structs_ratio {put / copy:.2f} x beside DuckDB Parquet COPY of the same rows")
+    print(Figure("store.load_ratio", columns / copy, peer=COPY))
+    print(Figure("store.load_structs_ratio", put / copy, peer=COPY))
 
 
 def _structs(rows: pa.Table) -> list[ModelCall]:
@@ -110,8 +119,7 @@ def merge(room: Path, stored: int, rounds: int) -> None:
         for part in _parts(stored):
             mine.put_columns({ModelCall: part})
             _insert(plain, part)
-        kinds = {"all new": (0, 0), "a tenth known": (BATCH // 10, 0), "a fifth known or changed": (BATCH // 5, 10)}
-        for kind, (known, changed) in kinds.items():
+        for name, (known, changed) in KINDS.items():
             ours, bare = [], []
             for turn in range(rounds):
                 rows = _batch(mine, known, changed and turn + changed)
@@ -119,12 +127,9 @@ def merge(room: Path, stored: int, rounds: int) -> None:
                     side("CHECKPOINT")
                 ours.append(timed(lambda rows=rows: mine.put_columns({ModelCall: rows})))
                 bare.append(timed(lambda rows=rows: _insert(plain, rows)))
-            ratio = statistics.median(ours) / statistics.median(bare)
-            print(
-                f"{BATCH:,} calls into {stored:,}, {kind}: {statistics.median(ours) * 1e3:.1f} ms, "
-                f"plain insert {statistics.median(bare) * 1e3:.1f} ms, {ratio:.2f}x"
-            )
-        print(f"figure store.merge_ratio {ratio:.2f} x beside plain insert of the same batch")
+            mean, other = statistics.median(ours), statistics.median(bare)
+            print(f"{BATCH:,} calls into {stored:,}: {mean * 1e3:.1f} ms, plain insert {other * 1e3:.1f} ms")
+            print(Figure(name, mean / other, peer="plain insert of the same batch"))
 
 
 def _parts(stored: int) -> list[pa.Table]:
@@ -145,7 +150,7 @@ def _batch(store: DuckStore, known: int, changed: int) -> pa.Table:
     again = fitted(TABLE, store.arrow(sql, {"low": END - timedelta(hours=3), "high": END}))
     if changed:
         place = TABLE.arrow_schema.get_field_index("reasoning_output_tokens")
-        more = pa.array([changed if row % 2 else None for row in range(known)], pa.int64())
+        more = pa.array([changed if row % 2 else None for row in range(len(again))], pa.int64())
         again = again.set_column(place, TABLE.arrow_schema.field(place), more)
         later = pc.add(again["seen_at"].cast(pa.int64()), changed).cast(TABLE.arrow_schema.field("seen_at").type)
         again = again.set_column(1, TABLE.arrow_schema.field("seen_at"), later)

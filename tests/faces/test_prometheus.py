@@ -347,7 +347,7 @@ class TestCountersClimb:
         readings.save()
         assert tries == [{("a", '["x"]'): 1.0}] * 2  # tried again
 
-    @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         batches=st.lists(
             st.lists(

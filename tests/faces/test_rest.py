@@ -261,3 +261,17 @@ async def test_the_page_names_every_measure_and_asks_no_other_server(client):
 
 async def test_the_page_s_form_can_be_sent_as_it_stands(client):
     await asked(client, "/api/v1/query?measure=runs&by=&grain=none&since=7d&tz=UTC")
+
+
+async def test_a_fault_of_ours_is_a_problem_too_and_tells_no_more_than_its_kind():
+    def rows(*_: object) -> Any:
+        raise RuntimeError("something about somebody")
+
+    app = application(rows, lambda: NOW)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://collector") as client:
+        answer = await client.get("/api/v1/query?measure=runs&since=2026-11-20")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert "RuntimeError" in answer.json()["detail"]
+    assert "somebody" not in answer.text

@@ -96,3 +96,10 @@ def test_the_request_rate_counts_only_time_that_has_passed(facts):
     assert facts.value("request_rate", now=NOON) == 2 / 43200
     rows = facts.ask("request_rate", grain="hour", now=NOON + timedelta(minutes=1)).rows
     assert [row["request_rate"] for row in rows] == [2 / 60]
+
+
+def test_a_percentile_asked_for_alone_is_a_number_as_among_others(facts):
+    facts.put(a_message(latency_seconds=2.0), a_message(id="m2", latency_seconds=4.0))
+
+    assert facts.value("response_time_p50") == 3.0
+    assert facts.ask("response_time_p50,response_time_p95").rows[0]["response_time_p50"] == 3.0

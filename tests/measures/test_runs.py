@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.builders import NOON, a_node, a_run, an_app
+from tests.builders import NOON, a_message, a_node, a_run, an_app
 
 
 def test_runs_count_by_app(facts):
@@ -86,3 +86,13 @@ def test_nodes_count_with_their_failures(facts):
     (row,) = facts.ask("node_executions,failed_node_executions").rows
 
     assert row == {"node_executions": 3, "failed_node_executions": 1}
+
+
+def test_a_run_that_names_no_user_is_its_message_s_user_s(facts):
+    facts.put(a_run(user_id=None, user_kind=None, message_id="m1"), a_run(id="r2", user_id="u2"), a_node(run_id="r1"))
+    facts.put(a_message(user_id="u1", session_id="mail@x"))
+
+    assert facts.by("user", "runs") == {"u1": 1, "u2": 1}
+    assert facts.by("session", "runs") == {"mail@x": 1, None: 1}
+    assert facts.by("user", "node_executions") == {"u1": 1}
+    assert facts.value("runs", where=["user:u1"]) == 1

@@ -122,7 +122,7 @@ def test_a_run_of_the_list_is_an_app_run_without_its_user():
     run = only(Run, RUNS.parse(recorded("workflow_runs_app_run")["data"][0], told()))
 
     assert (run.status, run.is_final, run.reported_tokens, run.steps) == ("succeeded", True, 114, 6)
-    assert (run.triggered_from, run.is_debug, run.elapsed_seconds) == ("app-run", None, 4.012768)
+    assert (run.triggered_from, run.is_debug, run.elapsed_seconds) == ("app-run", False, 4.012768)
     assert run.user_id is None
 
 

@@ -188,6 +188,21 @@ async def test_ties_in_another_order_on_each_page_are_found_by_a_second_walk():
     assert sorted(found) == sorted(key for _, key in listing.rows)
 
 
+async def test_when_only_news_are_wanted_few_are_asked_for_first():
+    listing = Listing([n * 1_000_000 for n in range(250)])
+    limits = []
+
+    async def ask(params: Any) -> dict[str, Any]:
+        limits.append(params["limit"])
+        return await listing.by_number(params)
+
+    few, _ = await walked(numbered(ask, until=datetime.fromtimestamp(START + 245, UTC)))
+    assert (len(few), limits) == (5, ["10"])
+
+    many, _ = await walked(numbered(ask, until=datetime.fromtimestamp(START + 100, UTC)))
+    assert (len(many), limits) == (150, ["10", "10", "100", "100"])
+
+
 async def test_a_page_past_the_end_or_an_empty_listing_is_no_trouble():
     assert await walked(numbered(Listing([]).by_number)) == ([], False)
     assert await walked(cursored(Listing([]).by_cursor)) == ([], False)

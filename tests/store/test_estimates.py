@@ -8,8 +8,8 @@ from itertools import permutations
 import pytest
 
 from collector.records import Stored
-from collector.store import Store
-from tests.builders import NOON, a_call, a_run
+from collector.store import Store, open_store
+from tests.builders import NOON, a_call, a_message, a_run
 
 LEAF = a_call()
 ESTIMATE = a_call(id="r1", is_estimate=True, node_id=None, node_type=None, model_name=None)
@@ -82,3 +82,43 @@ def test_an_estimate_without_an_instant_is_ended_too(store: Store, blank: str, d
     store.put([a_call(created_at=NOON + timedelta(days=days))])
 
     assert calls(store) == ["n1"]
+
+
+# A blocking chatflow answer names its message and no run: its estimate stands under the message's id.
+OF_MESSAGE = a_call(id="m1", run_id=None, message_id="m1", is_estimate=True, node_id=None, node_type=None)
+MESSAGE = a_message(run_id="r1")
+MESSAGE_WITHOUT_RUN = a_message(run_id=None)
+LEAF_OF_MESSAGE = a_call(message_id="m1")
+RUN_OF_MESSAGE = a_run(message_id="m1")
+ENDS_OF_A_MESSAGE = {
+    "its call names it": ((LEAF_OF_MESSAGE, RUN, MESSAGE_WITHOUT_RUN), ["n1"]),
+    "it names the run of the call": ((LEAF, RUN, MESSAGE), ["n1"]),
+    "the run of the call names it": ((LEAF, RUN_OF_MESSAGE, MESSAGE_WITHOUT_RUN), ["n1"]),
+    "its run made no call": ((RUN_WITHOUT_CALLS, RUN_OF_MESSAGE), []),
+    "it names a run that made no call": ((RUN_WITHOUT_CALLS, MESSAGE), []),
+    "an estimate knows its run": ((a_call(id="r1", message_id="m1", is_estimate=True), MESSAGE), ["r1"]),
+}
+
+
+@pytest.mark.parametrize("case", ENDS_OF_A_MESSAGE)
+def test_the_estimate_of_a_message_ends_in_any_order(case: str):
+    facts, left = ENDS_OF_A_MESSAGE[case]
+    for order in permutations((OF_MESSAGE, *facts)):
+        store = open_store(":memory:")
+        for record in order:
+            store.put([record])
+
+        assert calls(store) == left, [record.id for record in order]
+
+
+def test_other_messages_keep_their_estimates(store: Store):
+    store.put([OF_MESSAGE, a_call(id="m2", run_id=None, message_id="m2", is_estimate=True)])
+    store.put([LEAF_OF_MESSAGE, RUN_WITHOUT_CALLS])
+
+    assert calls(store) == ["m2", "n1"]
+
+
+def test_a_message_and_its_open_run_leave_the_estimate(store: Store):
+    store.put([OF_MESSAGE, MESSAGE, RUN_OF_MESSAGE])
+
+    assert calls(store) == ["m1"]

@@ -1,0 +1,167 @@
+"""A real Prometheus scrapes what we expose, and every expression of the dashboard finds numbers there."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from starlette.types import ASGIApp
+
+from collector.app import utc_now
+from collector.collect.collector import collect
+from collector.demo import make_world, simulated_dify
+from collector.faces import grafana, prometheus, rest
+from collector.faces.prometheus import Exposition, Tally
+from collector.pull.console import Access, Console
+from collector.records import CONSOLE, Pull, Record, Watermark
+from collector.store import Store, open_store
+from tests.builders import a_call, a_conversation, a_feedback, a_message, a_node, a_run, an_app
+from tests.servers.prometheus import Prometheus, running_prometheus
+
+SCOPE = {"$workspace": ".*", "$app": ".*", "$__rate_interval": "1m", "$__range": "1m"}
+
+
+@contextmanager
+def listening(app: ASGIApp) -> Iterator[str]:
+    """An application behind a real socket: its host:port."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_config=None))
+        thread = threading.Thread(target=asyncio.run, args=(server.serve(sockets=[door]),))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{door.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@dataclass
+class Scraped:
+    """A store, what it exposes, and the Prometheus that looks at it."""
+
+    store: Store
+    prometheus: Prometheus
+    target: str
+
+    def see(self, expression: str, value: float) -> None:
+        """Wait until Prometheus has scraped that value."""
+        self.prometheus.wait_for(lambda: self.prometheus.value(expression) == value, f"{expression} == {value}")
+
+    def ask(self, path: str) -> Any:
+        return httpx.get(f"http://{self.target}{path}", trust_env=False).json()
+
+
+@pytest.fixture
+def scraped(server: Callable[[str], str], free_port: int, tmp_path: Path) -> Iterator[Scraped]:
+    binary = server("prometheus")
+    store = open_store(":memory:", now=utc_now() - timedelta(days=1))
+    up = Tally("dify_metric_source_up", "Whether Dify answers.", ("source",), lambda: {(CONSOLE,): 1.0}, False)
+    app = rest.application(store.rows, utc_now)
+    app.include_router(
+        prometheus.router(Exposition(store.rows, clock=utc_now, counting_since=store.counting_since, tallies=[up]))
+    )
+    with listening(app) as target, running_prometheus(binary, tmp_path, free_port, target) as there:
+        yield Scraped(store, there, target)
+    store.close()
+
+
+def some_facts(batch: int) -> list[Record]:
+    """A little of everything that a panel shows, finished just now."""
+    now = utc_now()
+    when = {"created_at": now - timedelta(seconds=3), "finished_at": now - timedelta(seconds=1), "seen_at": now}
+    at = {"created_at": now - timedelta(seconds=3), "seen_at": now}
+    name = f"b{batch}"
+    failed = {"status": "failed", "error_class": "rate_limited"}
+    unspent = {"tokens": None, "input_tokens": None, "output_tokens": None}
+    pull = {"source": CONSOLE, "stream": "runs", "seconds": 0.5, "requests": 1, "pages": 1, "records": 1, **at}
+    return [
+        an_app(workspace_id="w1", seen_at=now),
+        an_app(id="helpdesk", name="客服", mode="chat", workspace_id="w1", seen_at=now),
+        a_run(id=f"{name}-good", **when),
+        a_run(id=f"{name}-bad", **failed, **when),
+        a_node(id=f"{name}-n1", run_id=f"{name}-good", **when),
+        a_call(id=f"{name}-n1", run_id=f"{name}-good", **when),
+        a_call(id=f"{name}-n2", run_id=f"{name}-bad", **unspent, **failed, **when),
+        a_call(id=f"{name}-n3", run_id=f"{name}-good", cost=Decimal("0.5"), currency="CNY", **when),
+        a_call(id=f"{name}-n4", run_id=f"{name}-good", cost=None, currency=None, **when),
+        a_message(id=f"{name}-m", time_to_first_token_seconds=0.2, **when),
+        a_conversation(id=f"{name}-c", **at),
+        a_feedback(id=f"{name}-m/user", message_id=f"{name}-m", **at),
+        a_feedback(id=f"{name}-m/admin", message_id=f"{name}-m", from_source="admin", rating="dislike", **at),
+        Pull(id=f"{name}-p1", parse_failures=1, is_complete=True, **pull),
+        Pull(id=f"{name}-p2", parse_failures=0, is_complete=False, error_class="unavailable", **pull),
+    ]
+
+
+def test_every_panel_finds_numbers_in_a_real_prometheus(scraped: Scraped):
+    mark = Watermark(source=CONSOLE, stream="runs", app_id="shop", complete_until=utc_now())
+    scraped.store.put(some_facts(1), [mark])
+    scraped.see("sum(dify_llm_calls_total)", 4)
+    scraped.store.put(some_facts(2))
+    scraped.see("sum(dify_llm_calls_total)", 8)
+    scraped.see("sum(dify_chat_feedback_total)", 4)
+
+    assert scraped.prometheus.value('up{job="dify-metric"}') == 1
+    for title, expression in _expressions():
+        found = [float(series["value"][1]) for series in scraped.prometheus.query(expression)]
+        assert any(not math.isnan(value) for value in found), f"{title}: {expression} finds {found}"
+
+
+def test_prometheus_and_rest_say_the_same(scraped: Scraped):
+    scraped.store.put(some_facts(1))
+    scraped.see("sum(dify_llm_calls_total)", 4)
+
+    (row,) = scraped.ask("/api/v1/query?measure=input_tokens,output_tokens,model_calls,finished_runs,messages")["rows"]
+    assert row["input_tokens"] == scraped.prometheus.value("sum(dify_llm_input_tokens_total)")
+    assert row["output_tokens"] == scraped.prometheus.value("sum(dify_llm_output_tokens_total)")
+    assert row["model_calls"] == scraped.prometheus.value("sum(dify_llm_calls_total)")
+    assert row["finished_runs"] == scraped.prometheus.value("sum(dify_run_finished_total)")
+    assert row["messages"] == scraped.prometheus.value("sum(dify_chat_messages_total)")
+    costs = scraped.ask("/api/v1/query?measure=cost")["rows"]
+    assert {cost["currency"]: float(cost["cost"]) for cost in costs if cost["currency"]} == {
+        "USD": scraped.prometheus.value("sum(dify_llm_cost_usd_total)"),
+        "CNY": scraped.prometheus.value("sum(dify_llm_cost_cny_total)"),
+    }
+
+
+def test_what_the_world_of_the_demo_exposes_is_clean(server: Callable[[str], str]):
+    """`promtool check metrics` over a store pulled from the simulated Dify."""
+    now = utc_now()
+    world = make_world(days=1, runs_per_day=40, now=now)
+    dify = httpx.ASGITransport(simulated_dify(world, clock=lambda: now, admin_key="k" * 16))
+    access = Access(url="http://dify", admin_key="k" * 16, workspace_id=world.workspace_id)
+    store = open_store(":memory:", now=now - timedelta(days=2))
+
+    async def pulled() -> None:
+        async with Console(access, transport=dify) as console:
+            await collect(console, store.put, store.rows, store.watermark, clock=lambda: now)
+
+    asyncio.run(pulled())
+    text, _ = Exposition(store.rows, clock=lambda: now, counting_since=store.counting_since).text("text/plain")
+
+    checked = subprocess.run([server("promtool"), "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+    assert text.count(b"\ndify_llm_input_tokens_total{") > 3
+
+
+def _expressions() -> Iterator[tuple[str, str]]:
+    for model in grafana.dashboards().values():
+        for panel in model["panels"]:  # type: ignore[attr-defined]
+            for target in panel.get("targets", ()):
+                expression = target["expr"]
+                for variable, value in SCOPE.items():
+                    expression = expression.replace(variable, value)
+                yield f"{panel['title']} {target['refId']}", expression

@@ -1,0 +1,70 @@
+"""A real Prometheus for tests: a directory and a loopback port of its own, ended by pid."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+PATIENCE_SECONDS = 30
+EVERY_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running Prometheus."""
+
+    url: str
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The instant vector an expression gives now. Raises AssertionError saying what Prometheus does not like."""
+        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}, trust_env=False).json()
+        assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def value(self, expression: str) -> float | None:
+        """The value of the one series an expression gives; None when there is none."""
+        found = self.query(expression)
+        assert len(found) <= 1, found
+        return float(found[0]["value"][1]) if found else None
+
+    def wait_for(self, is_there: Callable[[], bool], what: str) -> None:
+        """Look until it is there."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not is_there():
+            assert time.monotonic() < until, f"{what}: not within {PATIENCE_SECONDS} s"
+            time.sleep(EVERY_SECONDS)
+
+
+@contextmanager
+def running_prometheus(binary: str, directory: Path, port: int, target: str) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes /metrics of `target` (host:port) every second, until the block ends."""
+    config = directory / "prometheus.yml"
+    config.write_text(
+        "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+        f"scrape_configs: [{{job_name: dify-metric, static_configs: [{{targets: ['{target}']}}]}}]\n"
+    )
+    listen = [f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={directory / 'data'}"]
+    with (directory / "prometheus.log").open("w") as log:
+        process = subprocess.Popen([binary, f"--config.file={config}", *listen], stdout=log, stderr=subprocess.STDOUT)
+        server = Prometheus(f"http://127.0.0.1:{port}")
+        try:
+            server.wait_for(lambda: _answers(server.url), "Prometheus")
+            yield server
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/-/ready", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
