@@ -299,7 +299,7 @@ class Pull(Record, frozen=True, kw_only=True):
     pages: int
     records: int
     parse_failures: int  # records set aside
-    error_class: str | None = None  # unauthorized, forbidden, not_found, unavailable, store, other
+    error_class: str | None = None  # unauthorized, forbidden, not_found, unavailable, store, _OTHER
     is_complete: bool  # the walk reached the watermark
 
 

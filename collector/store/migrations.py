@@ -287,6 +287,19 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        2,
+        "what counters said last is kept",
+        (
+            """
+            CREATE TABLE counter (
+              family VARCHAR NOT NULL,
+              labels VARCHAR NOT NULL,
+              reading DOUBLE NOT NULL
+            )
+            """,
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,11 @@ class Prometheus:
         found = self.query(expression)
         assert len(found) <= 1, found
         return float(found[0]["value"][1]) if found else None
+
+    def names(self, pattern: str) -> list[str]:
+        """What the group in a pattern finds among the names of metrics, as a variable of a dashboard asks for it."""
+        found = httpx.get(f"{self.url}/api/v1/label/__name__/values", trust_env=False).json()["data"]
+        return sorted(match[1] for name in found if (match := re.fullmatch(pattern, name)))
 
     def wait_for(self, is_there: Callable[[], bool], what: str) -> None:
         """Look until it is there."""

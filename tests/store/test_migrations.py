@@ -17,6 +17,7 @@ from tests.builders import NOON, a_run
 
 RELEASED = {
     1: "05152218479ee1e681a1d8d2e1463a3ca4d1e14027c13bec64d5b435b27e2335",
+    2: "f7d73715ac7bc97dc5b88786a848f13fb9001f56dee50b3f8fe5301872143349",
 }
 """Step -> what its SQL hashes to. A new step adds a line; a line that must change means a forgotten file out there."""
 
@@ -73,8 +74,11 @@ def test_an_older_file_gets_the_steps_it_lacks(tmp_path: Path, monkeypatch: pyte
 def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     open_store(tmp_path / "t.duckdb").close()
     with monkeypatch.context() as patched:
-        bad = Migration(2, "half of it", ("CREATE TABLE colour (name VARCHAR)", "ALTER TABLE nowhere ADD COLUMN x INT"))
-        patched.setattr(migrations, "MIGRATIONS", (*MIGRATIONS[:1], bad))
+        number = len(MIGRATIONS) + 1
+        bad = Migration(
+            number, "half of it", ("CREATE TABLE colour (name VARCHAR)", "ALTER TABLE nowhere ADD COLUMN x INT")
+        )
+        patched.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, bad))
         with pytest.raises(StoreError, match="nowhere"):
             open_store(tmp_path / "t.duckdb")
 
