@@ -29,6 +29,7 @@ from collector.collect.passes import Progress
 from collector.errors import SettingsError
 from collector.faces import intake, prometheus, reconciliation, rest
 from collector.faces.prometheus import Exposition, Tally
+from collector.faces.readings import Readings
 from collector.pull.console import Access, Console
 from collector.records import CONSOLE, Pull, Record, Stored, Watermark
 from collector.running import whereabouts
@@ -147,7 +148,11 @@ class Service:
 
     def _exposition(self) -> Exposition:
         return Exposition(
-            self.store.rows, clock=self.clock, counting_since=self.store.counting_since, tallies=self._tallies()
+            self.store.rows,
+            clock=self.clock,
+            counting_since=self.store.counting_since,
+            readings=Readings(self.store.readings, self.store.keep_readings),
+            tallies=self._tallies(),
         )
 
     def _tallies(self) -> Iterable[Tally]:

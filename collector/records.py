@@ -101,7 +101,7 @@ class Run(Record, frozen=True, kw_only=True):
     steps: int | None = None  # top-level nodes; None while it runs
     exceptions: int | None = None  # nodes that failed while the run went on
     error_class: str | None = None  # of collector.ledger.ERROR_CLASSES; None when it did not fail
-    leaves_known: bool | None = None  # True once every node execution was read from a telling with usage
+    leaves_known: bool | None = None  # True once every call was read from a telling with usage and model
 
 
 class NodeExecution(Record, frozen=True, kw_only=True):
@@ -300,7 +300,7 @@ class Pull(Record, frozen=True, kw_only=True):
     pages: int
     records: int
     parse_failures: int  # records set aside
-    error_class: str | None = None  # unauthorized, forbidden, not_found, unavailable, store, other
+    error_class: str | None = None  # unauthorized, forbidden, not_found, unavailable, store, _OTHER
     is_complete: bool  # the walk reached the watermark
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 import structlog
 
 from collector.errors import DifyMetricError, Forbidden, NotFound, StoreError, Unauthorized, Unavailable
+from collector.failures import ERROR_CLASSES
 from collector.pull.reader import Step
 from collector.records import CONSOLE, App, Pull
 
@@ -94,4 +95,4 @@ class Tally:
 
 def error_name(error: DifyMetricError) -> str:
     """The `error_class` of a Pull."""
-    return next((name for kind, name in _ERROR_CLASSES if isinstance(error, kind)), "other")
+    return next((name for kind, name in _ERROR_CLASSES if isinstance(error, kind)), ERROR_CLASSES[-1])

@@ -5,8 +5,11 @@ A table and nothing else. `collector.faces.prometheus` fills it from the store; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
+
+from collector.records import FINAL_RUN_STATUSES
 
 WORKSPACE, APP, MODE = "workspace_id", "app_id", "app_mode"
 PROVIDER, MODEL, NODE = "model_provider", "model_name", "node_type"
@@ -25,12 +28,22 @@ WINDOWS = {"5m": 300, "1d": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
 
 
 @dataclass(frozen=True)
+class Known:
+    """Series that are 0 before anything happened, so that the first event shows in `increase()`: one for each existing
+    app of these modes and for each of the values of the labels that are not the app's.
+    """
+
+    modes: tuple[str, ...]
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
 class Family:
     """One Prometheus family. `measure` is a name of the catalogue; labels are its dimensions, by the same names.
 
     Counters and histograms count facts that became final since counting began; gauges tell of now. `when_final` adds
-    the condition that a fact is final to measures that count open ones too. `estimates` are left out, because the real
-    calls replace them and a counter must not step back.
+    the condition that a fact is final to measures that count open ones too. Estimates are left out, because the real
+    calls replace them and a counter must not step back. Failures that did not happen are 0 under `_OTHER`.
     """
 
     name: str
@@ -39,8 +52,11 @@ class Family:
     kind: Literal["counter", "gauge", "histogram"] = "counter"
     buckets: tuple[float, ...] = ()
     when_final: bool = False
+    known: Known | None = None
 
 
+_WORKFLOWS, _CHATS = ("workflow", "advanced-chat"), ("advanced-chat", "chat", "agent-chat")
+_ANSWERING = (*_CHATS, "completion")
 _CALL = (WORKSPACE, APP, PROVIDER, MODEL)
 
 FAMILIES: tuple[Family, ...] = (
@@ -48,21 +64,39 @@ FAMILIES: tuple[Family, ...] = (
     Family("dify_llm_output_tokens_total", "output_tokens", (*_CALL, NODE)),
     Family("dify_llm_cached_input_tokens_total", "cached_input_tokens", _CALL),
     Family("dify_llm_reasoning_output_tokens_total", "reasoning_output_tokens", _CALL),
-    Family("dify_llm_calls_total", "model_calls", (*_CALL, NODE)),
-    Family("dify_llm_call_failures_total", "failed_model_calls", (*_CALL, NODE, "error_class")),
+    Family("dify_llm_calls_total", "model_calls", (*_CALL, NODE, "modality")),
+    Family("dify_llm_call_failures_total", "failed_model_calls", (*_CALL, NODE, "modality", "error_class")),
     Family("dify_llm_unpriced_tokens_total", "unpriced_tokens", (PROVIDER, MODEL)),
     Family("dify_llm_generation_seconds_total", "generation_seconds", _CALL),
+    Family("dify_llm_generated_tokens_total", "generated_tokens", _CALL),
     Family("dify_llm_call_duration_seconds", "model_call_latency", (PROVIDER, MODEL), "histogram", CALL_BUCKETS),
     Family("dify_llm_time_per_output_token_seconds", "token_time", (PROVIDER, MODEL), "histogram", TOKEN_BUCKETS),
-    Family("dify_run_finished_total", "finished_runs", (WORKSPACE, APP, MODE, "triggered_from", "status")),
+    Family(
+        "dify_run_finished_total",
+        "finished_runs",
+        (WORKSPACE, APP, MODE, "triggered_from", "status"),
+        known=Known(_WORKFLOWS, {"triggered_from": ("app-run",), "status": tuple(sorted(FINAL_RUN_STATUSES))}),
+    ),
     Family("dify_run_duration_seconds", "run_elapsed", (WORKSPACE, APP, MODE), "histogram", RUN_BUCKETS),
-    Family("dify_run_in_progress", "running_runs", (WORKSPACE, APP), "gauge"),
+    Family("dify_run_in_progress", "running_runs", (WORKSPACE, APP), "gauge", known=Known(_WORKFLOWS)),
+    Family("dify_run_stale", "stale_runs", (WORKSPACE, APP), "gauge", known=Known(_WORKFLOWS)),
     Family("dify_run_oldest_unfinished_timestamp_seconds", "oldest_running_run", (WORKSPACE, APP), "gauge"),
     Family("dify_node_executions_total", "node_executions", (WORKSPACE, NODE), when_final=True),
     Family("dify_node_execution_failures_total", "failed_node_executions", (WORKSPACE, NODE)),
     Family("dify_node_execution_duration_seconds", "node_elapsed", (WORKSPACE, NODE), "histogram", RUN_BUCKETS),
-    Family("dify_chat_messages_total", "messages", (WORKSPACE, APP, MODE, "invoke_from"), when_final=True),
-    Family("dify_chat_conversations_started_total", "conversations_started", (WORKSPACE, APP, MODE)),
+    Family(
+        "dify_chat_messages_total",
+        "messages",
+        (WORKSPACE, APP, MODE, "invoke_from"),
+        when_final=True,
+        known=Known(_ANSWERING, {"invoke_from": ("service-api", "web-app")}),
+    ),
+    Family(
+        "dify_chat_conversations_started_total",
+        "conversations_started",
+        (WORKSPACE, APP, MODE),
+        known=Known(_CHATS),
+    ),
     Family("dify_chat_response_duration_seconds", "response_time", (WORKSPACE, APP), "histogram", CALL_BUCKETS),
     Family(
         "dify_chat_time_to_first_token_seconds",
@@ -71,7 +105,12 @@ FAMILIES: tuple[Family, ...] = (
         "histogram",
         CALL_BUCKETS,
     ),
-    Family("dify_chat_feedback_total", "ratings", (WORKSPACE, APP, "rating")),
+    Family(
+        "dify_chat_feedback_total",
+        "ratings",
+        (WORKSPACE, APP, "rating"),
+        known=Known(_ANSWERING, {"rating": ("like", "dislike")}),
+    ),
     Family("dify_metric_collect_duration_seconds", "pull_duration", ("stream",), "histogram", RUN_BUCKETS),
     Family("dify_metric_collect_errors_total", "pull_failures", ("stream", "error_class")),
     Family("dify_metric_parse_failures_total", "parse_failures", ("stream",)),

@@ -54,14 +54,20 @@ def dashboard(uid: str, title: str, rows: Rows) -> Model:
 
 
 def _variables() -> list[Model]:
+    """What a reader may choose. Apps are shown by name and chosen by id: names repeat and change."""
+    apps = 'query_result(dify_app_info{workspace_id=~"$workspace"})'
+    named = '/app_id="(?<value>[^"]+)".*app_name="(?<text>(?:[^"\\\\]|\\\\.)*)"/'
+    currency = _choice("currency", "Currency", "metrics(dify_llm_cost_.+_total)", "/dify_llm_cost_(.+)_total/")
+    del currency["allValue"]  # a panel repeats for each value there is
     return [
         {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "hide": 0},
         _choice("workspace", "Workspace", "label_values(dify_app_info, workspace_id)"),
-        _choice("app", "App", 'label_values(dify_app_info{workspace_id=~"$workspace"}, app_id)'),
+        _choice("app", "App", apps, named),
+        currency,
     ]
 
 
-def _choice(name: str, label: str, query: str) -> Model:
+def _choice(name: str, label: str, query: str, regex: str = "") -> Model:
     return {
         "name": name,
         "label": label,
@@ -69,12 +75,13 @@ def _choice(name: str, label: str, query: str) -> Model:
         "datasource": SOURCE,
         "definition": query,
         "query": {"query": query, "refId": f"{name}-values"},
+        "regex": regex,
         "refresh": 2,
-        "sort": 1,
+        "sort": 5,
         "multi": True,
         "includeAll": True,
         "allValue": ".*",
-        "current": {"text": "All", "value": "$__all"},
+        "current": {"text": ["All"], "value": ["$__all"]},
     }
 
 
@@ -101,37 +108,57 @@ def _placed(rows: Rows) -> Iterator[Model]:
 
 
 def _panel(panel: Panel, number: int, place: Model) -> Model:
-    custom: Model = {"fillOpacity": 20, "lineWidth": 1, "showPoints": "never", "spanNulls": False}
-    if panel.is_stacked:
-        custom["stacking"] = {"mode": "normal", "group": "A"}
-    defaults: Model = {"unit": panel.unit, "custom": custom if panel.kind == "timeseries" else {}}
-    steps = panel.thresholds or (("green", 0.0),)
-    defaults["thresholds"] = {
-        "mode": "absolute",
-        "steps": [{"color": color, "value": value or None} for color, value in steps],
-    }
-    return {
+    model: Model = {
         "id": number,
         "type": panel.kind,
         "title": panel.title,
         "description": f"{CATALOGUE.measure(panel.measure).help} {panel.note}".strip(),
         "datasource": SOURCE,
         "gridPos": place,
-        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
         "options": _options(panel),
-        "targets": [
-            _target(panel, place, legend, expression) for place, (legend, expression) in enumerate(panel.targets)
-        ],
+        "targets": [_target(panel, at, *target) for at, target in enumerate(panel.targets)],
     }
+    if panel.repeat:
+        model |= {"repeat": panel.repeat, "repeatDirection": "h", "maxPerRow": 2}
+    return model
+
+
+def _defaults(panel: Panel) -> Model:
+    steps = panel.thresholds or (("text" if panel.kind == "stat" else "green", 0.0),)
+    found: Model = {
+        "unit": panel.unit,
+        "min": 0,
+        "thresholds": {
+            "mode": "absolute",
+            "steps": [{"color": color, "value": value if at else None} for at, (color, value) in enumerate(steps)],
+        },
+    }
+    if panel.most is not None:
+        found["max"] = panel.most
+    if panel.words:
+        words = {str(number): {"text": word, "index": number} for number, word in panel.words}
+        found["mappings"] = [{"type": "value", "options": words}]
+    if panel.kind == "timeseries":
+        stacking = {"mode": "normal" if panel.is_stacked else "none", "group": "A"}
+        fill = 30 if panel.is_stacked else 10
+        found["custom"] = {"fillOpacity": fill, "lineWidth": 1, "showPoints": "auto", "stacking": stacking}
+    return found
 
 
 def _options(panel: Panel) -> Model:
     if panel.kind == "timeseries":
         return {
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
             "tooltip": {"mode": "multi", "sort": "desc"},
         }
-    return {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "orientation": "auto"}
+    shown: Model = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "orientation": "horizontal" if panel.kind == "bargauge" else "auto",
+    }
+    if panel.kind == "stat":
+        return shown | {"colorMode": "value", "graphMode": "none", "textMode": "auto", "justifyMode": "auto"}
+    return shown | {"displayMode": "basic", "showUnfilled": True}
 
 
 def _target(panel: Panel, place: int, legend: str, expression: str) -> Model:

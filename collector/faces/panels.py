@@ -1,240 +1,365 @@
 """What stands on the Grafana dashboards: rows of panels, each with its PromQL and the measure that explains it.
 
-A table and the few phrases its expressions are made of; `collector.faces.grafana` turns it into JSON.
+A table and nothing else; `collector.faces.grafana` turns it into JSON.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from collector.faces.families import COST
+from collector.faces.promql import (
+    OF_ALL,
+    OF_APP,
+    OF_WORKSPACE,
+    biggest,
+    grown,
+    matching,
+    named,
+    percentiles,
+    quantile,
+    rate,
+    selected,
+    share,
+    summed,
+)
 
-OF_APP = 'workspace_id=~"$workspace",app_id=~"$app"'
-NAMED = "* on (workspace_id, app_id) group_left (app_name) max by (workspace_id, app_id, app_name) (dify_app_info)"
-"""Puts the app's name beside its id."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One panel: its expressions as (legend, PromQL) and how wide and tall it is."""
+    """One panel: its expressions as (legend, PromQL) and how wide and tall it is.
+
+    `repeat` names the variable whose every value gets a panel of its own; such a panel stands alone in its line.
+    """
 
     title: str
     unit: str  # as Grafana calls it
     targets: tuple[tuple[str, str], ...]
     measure: str  # of the catalogue: the description
-    kind: Literal["stat", "timeseries", "bargauge", "table"] = "timeseries"
+    kind: Literal["stat", "timeseries", "bargauge"] = "timeseries"
     width: int = 8
     height: int = 8
     is_stacked: bool = False
     thresholds: tuple[tuple[str, float], ...] = ()
+    words: tuple[tuple[int, str], ...] = ()  # shown instead of a number
+    most: float | None = None  # the scale's end
+    repeat: str | None = None
     note: str = ""
 
-
-def _grown(family: str, by: str = "", where: str = OF_APP) -> str:
-    return f"sum{f' by ({by})' if by else ''} (increase({family}{{{where}}}[$__range]))"
-
-
-def _rate(family: str, by: str = "", where: str = OF_APP) -> str:
-    return f"sum{f' by ({by})' if by else ''} (rate({family}{{{where}}}[$__rate_interval]))"
-
-
-def _quantile(q: float, family: str, where: str = OF_APP, by: str = "") -> str:
-    buckets = _rate(f"{family}_bucket", f"le, {by}" if by else "le", where)
-    return f"histogram_quantile({q}, {buckets})"
-
-
-def _share(part: str, whole: str) -> str:
-    return f"{part} / ({whole} > 0)"
-
-
-_RED = (("green", 0.0), ("orange", 0.02), ("red", 0.1))
-_PERCENTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-_FAILED = 'workspace_id=~"$workspace",app_id=~"$app",status="failed"'
-_TOKENS = f"{_grown('dify_llm_input_tokens_total')} + {_grown('dify_llm_output_tokens_total')}"
 
 Rows: TypeAlias = tuple[tuple[str, tuple[Panel, ...]], ...]
 """Titles of rows, and the panels under each."""
 
+PER_TOKEN, PER_SECOND, PER_HOUR = "suffix: tok/s", "reqps", "suffix: /h"
+RED = (("text", 0.0), ("orange", 0.02), ("red", 0.1))
+UNWANTED = (("text", 0.0), ("orange", 1.0))
+FINAL_ONLY = "Counted when it is known to have ended."
+ALL_APPS = "Of all apps: the families behind it do not tell them apart."
+
+_FAILED = matching(OF_APP, 'status="failed"')
+_LIKED = matching(OF_APP, 'rating="like"')
+_OWN_MESSAGES = matching(OF_APP, 'app_mode!="advanced-chat"')
+_IN, _OUT = "dify_llm_input_tokens_total", "dify_llm_output_tokens_total"
+_ANY_COST = matching('__name__=~"dify_llm_cost_.+_total"', OF_APP)
+_COSTS = f'label_replace({{{_ANY_COST}}}, "currency", "$1", "__name__", "dify_llm_cost_(.+)_total")'
+_OLDEST = selected("dify_run_oldest_unfinished_timestamp_seconds")
+_COST = COST.format(currency="${currency}")
+
+
+def _stat(title: str, unit: str, measure: str, *targets: tuple[str, str], **more: Any) -> Panel:
+    return Panel(title=title, unit=unit, targets=targets, measure=measure, kind="stat", width=4, height=4, **more)
+
+
+HEADLINES = (
+    _stat(
+        "Requests",
+        "short",
+        "requests",
+        ("", f"{grown('dify_run_finished_total')} + {grown('dify_chat_messages_total', where=_OWN_MESSAGES)}"),
+        note="Runs, and messages of apps without runs.",
+    ),
+    _stat(
+        "Active users, 24 h",
+        "short",
+        "active_users",
+        ("", summed("dify_workspace_active_users", where=matching(OF_WORKSPACE, 'window="1d"'))),
+        note="Of the whole workspace.",
+    ),
+    _stat("Model calls", "short", "model_calls", ("", grown("dify_llm_calls_total"))),
+    _stat("Tokens", "short", "tokens", ("", f"{grown(_IN)} + {grown(_OUT)}")),
+    _stat(
+        "Cost",
+        "short",
+        "cost",
+        ("{{currency}}", f"sum by (currency) (increase({_COSTS}[$__range:$__interval]))"),
+        note="One number for each currency; they are never added.",
+    ),
+    _stat(
+        "Satisfaction",
+        "percentunit",
+        "satisfaction",
+        ("", share(grown("dify_chat_feedback_total", where=_LIKED), grown("dify_chat_feedback_total"))),
+        most=1.0,
+    ),
+    _stat(
+        "Failed runs",
+        "percentunit",
+        "run_failure_ratio",
+        ("", share(grown("dify_run_finished_total", where=_FAILED), grown("dify_run_finished_total"))),
+        thresholds=RED,
+        most=1.0,
+    ),
+    _stat(
+        "Failed model calls",
+        "percentunit",
+        "model_call_failure_ratio",
+        ("", share(grown("dify_llm_call_failures_total"), grown("dify_llm_calls_total"))),
+        thresholds=RED,
+        most=1.0,
+    ),
+    _stat("Running now", "short", "running_runs", ("", summed("dify_run_in_progress"))),
+    _stat("Stale runs", "short", "stale_runs", ("", summed("dify_run_stale")), thresholds=UNWANTED),
+    _stat(
+        "Unpriced tokens",
+        "short",
+        "unpriced_tokens",
+        ("", grown("dify_llm_unpriced_tokens_total", where=OF_ALL)),
+        thresholds=UNWANTED,
+        note=ALL_APPS,
+    ),
+    _stat(
+        "Output speed",
+        PER_TOKEN,
+        "output_speed",
+        ("", share(grown("dify_llm_generated_tokens_total"), grown("dify_llm_generation_seconds_total"))),
+    ),
+)
+
+USE = (
+    Panel(
+        title="Requests per second",
+        unit=PER_SECOND,
+        measure="request_rate",
+        targets=(
+            ("runs", rate("dify_run_finished_total")),
+            ("messages of apps without runs", rate("dify_chat_messages_total", where=_OWN_MESSAGES)),
+        ),
+        is_stacked=True,
+        note=FINAL_ONLY,
+    ),
+    Panel(
+        title="Tokens per second",
+        unit=PER_TOKEN,
+        measure="tokens",
+        targets=(("input", rate(_IN)), ("output", rate(_OUT))),
+        is_stacked=True,
+    ),
+    Panel(
+        title="Tokens by model",
+        unit=PER_TOKEN,
+        measure="tokens",
+        targets=(("{{model_name}}", f"{rate(_IN, 'model_name')} + {rate(_OUT, 'model_name')}"),),
+        is_stacked=True,
+    ),
+    Panel(
+        title="Model calls by app",
+        unit="short",
+        measure="model_calls",
+        targets=(("{{app_name}}", biggest(10, named(grown("dify_llm_calls_total", "workspace_id, app_id")))),),
+        kind="bargauge",
+        note="The ten busiest in the time shown.",
+    ),
+    Panel(
+        title="Active users by app, 24 h",
+        unit="short",
+        measure="active_users",
+        targets=(
+            (
+                "{{app_name}}",
+                biggest(
+                    10, named(summed("dify_app_active_users", "workspace_id, app_id", matching(OF_APP, 'window="1d"')))
+                ),
+            ),
+        ),
+        kind="bargauge",
+    ),
+    Panel(
+        title="Conversations and ratings",
+        unit="short",
+        measure="conversations_started",
+        targets=(
+            ("conversations started", grown("dify_chat_conversations_started_total")),
+            ("{{rating}}", grown("dify_chat_feedback_total", "rating")),
+        ),
+        kind="bargauge",
+    ),
+)
+
+COSTS = (
+    Panel(
+        title="Cost per hour, ${currency}",
+        unit=PER_HOUR,
+        measure="cost",
+        targets=(("{{model_name}}", f"{rate(_COST, 'model_name')} * 3600"),),
+        width=24,
+        is_stacked=True,
+        repeat="currency",
+    ),
+    Panel(
+        title="Tokens without a price",
+        unit=PER_TOKEN,
+        measure="unpriced_tokens",
+        targets=(("{{model_name}}", rate("dify_llm_unpriced_tokens_total", "model_name", OF_ALL)),),
+        width=12,
+        is_stacked=True,
+        note=ALL_APPS,
+    ),
+    Panel(
+        title="Input read from the provider's cache",
+        unit="percentunit",
+        measure="cached_input_tokens",
+        targets=(
+            (
+                "{{model_name}}",
+                share(rate("dify_llm_cached_input_tokens_total", "model_name"), rate(_IN, "model_name")),
+            ),
+        ),
+        width=12,
+        most=1.0,
+        note="As a share of input tokens.",
+    ),
+)
+
+SPEED = (
+    Panel(
+        title="Response time of messages",
+        unit="s",
+        measure="response_time_p95",
+        targets=(*percentiles("dify_chat_response_duration_seconds"),),
+    ),
+    Panel(
+        title="Time to first token of messages",
+        unit="s",
+        measure="message_time_to_first_token_p95",
+        targets=(*percentiles("dify_chat_time_to_first_token_seconds"),),
+    ),
+    Panel(
+        title="Time of runs", unit="s", measure="run_elapsed_p95", targets=(*percentiles("dify_run_duration_seconds"),)
+    ),
+    Panel(
+        title="Time of model calls, p95",
+        unit="s",
+        measure="model_call_latency_p95",
+        targets=(("{{model_name}}", quantile(0.95, "dify_llm_call_duration_seconds", "model_name", OF_ALL)),),
+        note=ALL_APPS,
+    ),
+    Panel(
+        title="Output speed by model",
+        unit=PER_TOKEN,
+        measure="output_speed",
+        targets=(
+            (
+                "{{model_name}}",
+                share(
+                    rate("dify_llm_generated_tokens_total", "model_name"),
+                    rate("dify_llm_generation_seconds_total", "model_name"),
+                ),
+            ),
+        ),
+    ),
+    Panel(
+        title="Time per output token, p50",
+        unit="s",
+        measure="token_time_p50",
+        targets=(("{{model_name}}", quantile(0.5, "dify_llm_time_per_output_token_seconds", "model_name", OF_ALL)),),
+        note=ALL_APPS,
+    ),
+)
+
+FAILURES = (
+    Panel(
+        title="Runs by status",
+        unit="suffix: /s",
+        measure="finished_runs",
+        targets=(("{{status}}", rate("dify_run_finished_total", "status")),),
+        is_stacked=True,
+    ),
+    Panel(
+        title="Failed model calls by class",
+        unit="suffix: /s",
+        measure="failed_model_calls",
+        targets=(("{{error_class}}", rate("dify_llm_call_failures_total", "error_class")),),
+        is_stacked=True,
+    ),
+    Panel(
+        title="Failed nodes by type",
+        unit="suffix: /s",
+        measure="failed_node_executions",
+        targets=(("{{node_type}}", rate("dify_node_execution_failures_total", "node_type", OF_WORKSPACE)),),
+        is_stacked=True,
+        note="Of all apps of the workspace.",
+    ),
+    Panel(
+        title="Runs not ended",
+        unit="short",
+        measure="running_runs",
+        targets=(("running", summed("dify_run_in_progress")), ("stale", summed("dify_run_stale"))),
+        width=12,
+    ),
+    Panel(
+        title="Age of the oldest running run",
+        unit="s",
+        measure="oldest_running_run",
+        targets=(("{{app_name}}", biggest(5, named(f"time() - min by (workspace_id, app_id) ({_OLDEST})"))),),
+        width=12,
+        note="Grows without end where something is stuck.",
+    ),
+)
+
+COLLECTOR = (
+    Panel(
+        title="Source",
+        unit="none",
+        measure="last_complete_pull",
+        targets=(("{{source}}", "dify_metric_source_up"),),
+        kind="stat",
+        width=6,
+        thresholds=(("red", 0.0), ("green", 1.0)),
+        words=((0, "down"), (1, "up")),
+        note="Whether the last pass over the source's apps succeeded.",
+    ),
+    Panel(
+        title="Behind Dify",
+        unit="s",
+        measure="complete_until",
+        targets=(("{{stream}}", "time() - max by (stream) (dify_metric_watermark_timestamp_seconds)"),),
+        width=6,
+    ),
+    Panel(
+        title="Time of pulls, p95",
+        unit="s",
+        measure="pull_duration_p95",
+        targets=(("{{stream}}", quantile(0.95, "dify_metric_collect_duration_seconds", "stream", OF_ALL)),),
+        width=6,
+    ),
+    Panel(
+        title="Failed pulls and records set aside",
+        unit="suffix: /s",
+        measure="pull_failures",
+        targets=(
+            ("{{stream}} {{error_class}}", rate("dify_metric_collect_errors_total", "stream, error_class", OF_ALL)),
+            ("{{stream}} set aside", rate("dify_metric_parse_failures_total", "stream", OF_ALL)),
+        ),
+        width=6,
+    ),
+)
+
 OVERVIEW: Rows = (
-    (
-        "In the time shown",
-        (
-            Panel("Model calls", "short", (("", _grown("dify_llm_calls_total")),), "model_calls", "stat", 4, 4),
-            Panel("Tokens", "short", (("", _TOKENS),), "tokens", "stat", 4, 4),
-            Panel(
-                "Cost",
-                "none",
-                (("USD", _grown(COST.format(currency="usd"))), ("CNY", _grown(COST.format(currency="cny")))),
-                "cost",
-                "stat",
-                4,
-                4,
-            ),
-            Panel("Runs", "short", (("", _grown("dify_run_finished_total")),), "finished_runs", "stat", 4, 4),
-            Panel(
-                "Failed runs",
-                "percentunit",
-                (("", _share(_grown("dify_run_finished_total", where=_FAILED), _grown("dify_run_finished_total"))),),
-                "run_failure_ratio",
-                "stat",
-                4,
-                4,
-                thresholds=_RED,
-            ),
-            Panel(
-                "Active users, 24 h",
-                "short",
-                (("", 'sum(dify_workspace_active_users{workspace_id=~"$workspace",window="1d"})'),),
-                "active_users",
-                "stat",
-                4,
-                4,
-            ),
-        ),
-    ),
-    (
-        "Use",
-        (
-            Panel(
-                "Tokens per second",
-                "short",
-                (("input", _rate("dify_llm_input_tokens_total")), ("output", _rate("dify_llm_output_tokens_total"))),
-                "tokens",
-                is_stacked=True,
-            ),
-            Panel(
-                "Tokens by model",
-                "short",
-                (
-                    (
-                        "{{model_name}}",
-                        f"{_rate('dify_llm_input_tokens_total', 'model_name')} + "
-                        f"{_rate('dify_llm_output_tokens_total', 'model_name')}",
-                    ),
-                ),
-                "tokens",
-                is_stacked=True,
-            ),
-            Panel(
-                "Runs and messages per second",
-                "reqps",
-                (
-                    ("runs", _rate("dify_run_finished_total")),
-                    ("messages", _rate("dify_chat_messages_total")),
-                ),
-                "runs",
-            ),
-            Panel(
-                "Calls by app",
-                "short",
-                (("{{app_name}}", f"{_rate('dify_llm_calls_total', 'workspace_id, app_id')} {NAMED}"),),
-                "model_calls",
-                is_stacked=True,
-            ),
-            Panel(
-                "Active users by app, 24 h",
-                "short",
-                (("{{app_name}}", f'dify_app_active_users{{{OF_APP},window="1d"}} {NAMED}'),),
-                "active_users",
-                "bargauge",
-            ),
-            Panel(
-                "Ratings",
-                "short",
-                (("{{rating}}", _grown("dify_chat_feedback_total", "rating")),),
-                "ratings",
-                "bargauge",
-            ),
-        ),
-    ),
-    (
-        "Speed and failures",
-        (
-            Panel(
-                "Response time of messages",
-                "s",
-                tuple((name, _quantile(q, "dify_chat_response_duration_seconds")) for name, q in _PERCENTILES),
-                "response_time_p95",
-            ),
-            Panel(
-                "Time of runs",
-                "s",
-                tuple((name, _quantile(q, "dify_run_duration_seconds")) for name, q in _PERCENTILES),
-                "run_elapsed_p95",
-            ),
-            Panel(
-                "Time of model calls, p95",
-                "s",
-                (("{{model_name}}", _quantile(0.95, "dify_llm_call_duration_seconds", "", "model_name")),),
-                "model_call_latency_p95",
-            ),
-            Panel(
-                "Time per output token, p50",
-                "s",
-                (("{{model_name}}", _quantile(0.5, "dify_llm_time_per_output_token_seconds", "", "model_name")),),
-                "token_time_p50",
-            ),
-            Panel(
-                "Runs by status",
-                "short",
-                (("{{status}}", _rate("dify_run_finished_total", "status")),),
-                "finished_runs",
-                is_stacked=True,
-            ),
-            Panel(
-                "Failed model calls",
-                "short",
-                (("{{error_class}}", _rate("dify_llm_call_failures_total", "error_class")),),
-                "failed_model_calls",
-                is_stacked=True,
-            ),
-        ),
-    ),
-    (
-        "The collector",
-        (
-            Panel(
-                "Source up",
-                "bool_on_off",
-                (("{{source}}", "dify_metric_source_up"),),
-                "last_complete_pull",
-                "stat",
-                6,
-                6,
-                thresholds=(("red", 0.0), ("green", 1.0)),
-                note="Whether the last pass over the source's apps succeeded.",
-            ),
-            Panel(
-                "Behind Dify",
-                "s",
-                (("{{stream}}", "time() - max by (stream) (dify_metric_watermark_timestamp_seconds)"),),
-                "complete_until",
-                width=6,
-                height=6,
-            ),
-            Panel(
-                "Pull time, p95",
-                "s",
-                (("{{stream}}", _quantile(0.95, "dify_metric_collect_duration_seconds", "", "stream")),),
-                "pull_duration_p95",
-                width=6,
-                height=6,
-            ),
-            Panel(
-                "Failed pulls and records set aside",
-                "short",
-                (
-                    (
-                        "{{stream}} {{error_class}}",
-                        _rate("dify_metric_collect_errors_total", "stream, error_class", ""),
-                    ),
-                    ("{{stream}} set aside", _rate("dify_metric_parse_failures_total", "stream", "")),
-                ),
-                "pull_failures",
-                width=6,
-                height=6,
-            ),
-        ),
-    ),
+    ("In the time shown", HEADLINES),
+    ("Use", USE),
+    ("Cost", COSTS),
+    ("Speed", SPEED),
+    ("Failures and open work", FAILURES),
+    ("The collector", COLLECTOR),
 )

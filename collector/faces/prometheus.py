@@ -1,18 +1,17 @@
 """The store's numbers as Prometheus families: queries of the catalogue in, an exposition out.
 
 Counters and histograms are counted from the facts themselves at every scrape, so a restart, a kill or a repeated pull
-cannot change them; they count facts that became final at or after `counting_since`, so a back-fill is no burst. Inside
-one process a counter never steps back, even where Dify corrects a fact. Nothing here reads a table itself.
+cannot change them; they count facts that became final at or after `counting_since`, so a back-fill is no burst. A
+counter never steps back, even where Dify corrects a fact (`collector.faces.readings`). Nothing here reads a table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from itertools import product
 from threading import Lock
-from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request
@@ -22,20 +21,42 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from collector.faces.counting import Labels, Values, Wanted, buckets, counted, numbers, said_of
 from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, INFO, INFO_LABELS, WINDOWS, Family
-from collector.measures.ask import Moment, Query
+from collector.faces.readings import Readings
+from collector.measures.ask import Moment
 from collector.measures.catalogue import CATALOGUE
-from collector.measures.fragments import has_column
-from collector.measures.measure import Kind, Measure
-from collector.measures.query import Rows, run
+from collector.measures.measure import Measure
+from collector.measures.query import Rows
 from collector.period import Period
-
-Labels: TypeAlias = tuple[str, ...]
-Values: TypeAlias = dict[Labels, float]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SLACK = timedelta(days=1)
 """Dify's clock may be ahead of ours; what it dates into the near future has happened."""
+
+_COST = counted(CATALOGUE.measure("cost"))
+_APPS = CATALOGUE.measure("apps")
+_USERS = CATALOGUE.measure("active_users")
+
+
+def _measures(family: Family) -> tuple[Measure, ...]:
+    if family.kind == "histogram":
+        return buckets(family)
+    measure = CATALOGUE.measure(family.measure)
+    return (measure if family.kind == "gauge" else counted(measure, when_final=family.when_final),)
+
+
+_MADE_OF: Mapping[Family, tuple[Measure, ...]] = {family: _measures(family) for family in FAMILIES}
+"""The measures a family is filled from: one, or those of a histogram's buckets."""
+
+_COUNTED: tuple[Wanted, ...] = (
+    *((each, family.labels) for family, made_of in _MADE_OF.items() if family.kind != "gauge" for each in made_of),
+    (_COST, (*COST_LABELS, "currency")),
+)
+_OF_NOW: tuple[Wanted, ...] = (
+    *((each, family.labels) for family, made_of in _MADE_OF.items() if family.kind == "gauge" for each in made_of),
+    (_APPS, INFO_LABELS),
+)
 
 
 @dataclass(frozen=True)
@@ -53,13 +74,19 @@ class Exposition(Collector):
     """All families of one store. Thread-safe; `text` may be called from any thread."""
 
     def __init__(
-        self, rows: Rows, *, clock: Callable[[], datetime], counting_since: datetime, tallies: Iterable[Tally] = ()
+        self,
+        rows: Rows,
+        *,
+        clock: Callable[[], datetime],
+        counting_since: datetime,
+        readings: Readings | None = None,
+        tallies: Iterable[Tally] = (),
     ) -> None:
         self._rows = rows
         self._clock = clock
         self._counting_since = counting_since
+        self._readings = readings or Readings()
         self._tallies = tuple(tallies)
-        self._highest: dict[str, Values] = {}
         self._lock = Lock()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -72,93 +99,64 @@ class Exposition(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every family, afresh."""
         with self._lock:
-            now = self._clock()
-            yield from (self._family(family, now) for family in FAMILIES)
-            yield from self._costs(now)
-            yield from (self._active_users(name, labels, now) for name, labels in ACTIVE_USERS.items())
-            yield self._info(now)
-            yield from (_tallied(tally) for tally in self._tallies)
+            metrics = [*self._metrics(self._clock())]
+            self._readings.save()
+        yield from metrics
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: describing would run every query once more at start."""
         return iter(())
 
-    def _family(self, family: Family, now: datetime) -> Metric:
-        if family.kind == "histogram":
-            return self._histogram(family, now)
+    def _metrics(self, now: datetime) -> Iterator[Metric]:
+        since = Period(self._counting_since, max(now, self._counting_since) + SLACK, ZoneInfo("UTC"))
+        found = numbers(_COUNTED, self._rows, since, Moment.FINISHED)
+        found |= numbers(_OF_NOW, self._rows, Period(EPOCH, now + SLACK, ZoneInfo("UTC")), Moment.CREATED)
+        for family, made_of in _MADE_OF.items():
+            values = [found[measure] for measure in made_of]
+            if family.kind == "histogram":
+                yield self._histogram(family, values)
+            else:
+                yield self._family(family, _zeros(family, found[_APPS]) | values[0])
+        yield from self._costs(found[_COST])
+        yield from (self._active_users(name, labels, now) for name, labels in ACTIVE_USERS.items())
+        said = "An app that exists, with the name it has now; always 1."
+        yield _filled(GaugeMetricFamily(INFO, said, labels=INFO_LABELS), dict.fromkeys(found[_APPS], 1.0))
+        yield from (_tallied(tally) for tally in self._tallies)
+
+    def _family(self, family: Family, values: Values) -> Metric:
         measure = CATALOGUE.measure(family.measure)
         if family.kind == "gauge":
-            values = self._values(measure, family.labels, Period(EPOCH, now + SLACK, ZoneInfo("UTC")))
             return _filled(GaugeMetricFamily(family.name, measure.help, labels=family.labels), values)
-        values = self._raised(family.name, self._counted(_final(measure, family), family.labels, now))
-        return _filled(CounterMetricFamily(family.name, _counter_help(measure), labels=family.labels), values)
+        metric = CounterMetricFamily(family.name, said_of(measure), labels=family.labels)
+        return _filled(metric, self._readings.raised(family.name, values))
 
-    def _histogram(self, family: Family, now: datetime) -> Metric:
-        spread = CATALOGUE.measures([family.measure])[0]
-        metric = HistogramMetricFamily(family.name, _counter_help(spread), labels=family.labels)
-        measures = _buckets(spread, family.buckets)
-        counted = [self._raised(m.name, v) for m, v in self._counted_together(measures, family.labels, now).items()]
-        *below, known, sums = counted
+    def _histogram(self, family: Family, counts: list[Values]) -> Metric:
         bounds = [*(f"{bound:g}" for bound in family.buckets), "+Inf"]
+        names = [*(f"{family.name}:{bound}" for bound in bounds), f"{family.name}:sum"]
+        *below, known, sums = (self._readings.raised(name, values) for name, values in zip(names, counts, strict=True))
+        said = said_of(CATALOGUE.measures([family.measure])[0])
+        metric = HistogramMetricFamily(family.name, said, labels=family.labels)
         for labels, number in known.items():
-            counts = [values.get(labels, 0.0) for values in below]
-            metric.add_metric(labels, list(zip(bounds, [*counts, number], strict=True)), sums.get(labels, 0.0))
+            up_to = [*(values.get(labels, 0.0) for values in below), number]
+            metric.add_metric(labels, list(zip(bounds, up_to, strict=True)), sums.get(labels, 0.0))
         return metric
 
-    def _costs(self, now: datetime) -> Iterator[Metric]:
-        measure = CATALOGUE.measure("cost")
+    def _costs(self, costs: Values) -> Iterator[Metric]:
         by_currency: dict[str, Values] = {}
-        for labels, value in self._counted(_final(measure), (*COST_LABELS, "currency"), now).items():
-            by_currency.setdefault(labels[-1].lower() or "unknown", {})[labels[:-1]] = value
-        for currency, values in sorted(by_currency.items()):
-            name = COST.format(currency=currency)
-            family = CounterMetricFamily(name, _counter_help(measure), labels=COST_LABELS)
-            yield _filled(family, self._raised(name, values))
+        for (*labels, currency), cost in costs.items():
+            values = by_currency.setdefault(COST.format(currency=_in_name(currency)), {})
+            values[tuple(labels)] = values.get(tuple(labels), 0.0) + cost
+        for name, values in sorted(by_currency.items()):
+            metric = CounterMetricFamily(name, said_of(_COST), labels=COST_LABELS)
+            yield _filled(metric, self._readings.raised(name, values))
 
     def _active_users(self, name: str, labels: tuple[str, ...], now: datetime) -> Metric:
-        measure = CATALOGUE.measure("active_users")
-        metric = GaugeMetricFamily(name, measure.help, labels=(*labels, "window"))
+        metric = GaugeMetricFamily(name, _USERS.help, labels=(*labels, "window"))
         for window, seconds in WINDOWS.items():
             period = Period(now - timedelta(seconds=seconds), now + SLACK, ZoneInfo("UTC"))
-            for values, number in self._values(measure, labels, period).items():
+            for values, number in numbers([(_USERS, labels)], self._rows, period, Moment.CREATED)[_USERS].items():
                 metric.add_metric((*values, window), number)
         return metric
-
-    def _info(self, now: datetime) -> Metric:
-        apps = self._values(CATALOGUE.measure("apps"), INFO_LABELS, Period(EPOCH, now + SLACK, ZoneInfo("UTC")))
-        metric = GaugeMetricFamily(INFO, "An app that exists, with the name it has now; always 1.", labels=INFO_LABELS)
-        return _filled(metric, dict.fromkeys(apps, 1.0))
-
-    def _counted(self, measure: Measure, labels: tuple[str, ...], now: datetime) -> Values:
-        return self._counted_together((measure,), labels, now)[measure]
-
-    def _counted_together(
-        self, measures: tuple[Measure, ...], labels: tuple[str, ...], now: datetime
-    ) -> dict[Measure, Values]:
-        period = Period(self._counting_since, max(now, self._counting_since) + SLACK, ZoneInfo("UTC"))
-        return self._answered(measures, labels, period, Moment.FINISHED)
-
-    def _values(self, measure: Measure, labels: tuple[str, ...], period: Period) -> Values:
-        return self._answered((measure,), labels, period, Moment.CREATED)[measure]
-
-    def _answered(
-        self, measures: tuple[Measure, ...], labels: tuple[str, ...], period: Period, moment: Moment
-    ) -> dict[Measure, Values]:
-        by = tuple(CATALOGUE.dimension(label) for label in labels)
-        answer = run(Query(measures=measures, by=by, period=period, moment=moment), self._rows)
-        found: dict[Measure, Values] = {measure: {} for measure in measures}
-        for row in answer.rows:
-            key = tuple(_label(row[label]) for label in labels)
-            for measure in measures:
-                if (value := row[measure.name]) is not None:
-                    found[measure][key] = _number(value)
-        return found
-
-    def _raised(self, name: str, values: Values) -> Values:
-        """The values, none below what the scrape before said. Series that are gone (an app's mode became known) go."""
-        before = self._highest.get(name, {})
-        self._highest[name] = {labels: max(value, before.get(labels, 0.0)) for labels, value in values.items()}
-        return self._highest[name]
 
 
 def router(exposition: Exposition) -> APIRouter:
@@ -174,30 +172,24 @@ def router(exposition: Exposition) -> APIRouter:
     return routes
 
 
-def _final(measure: Measure, family: Family | None = None) -> Measure:
-    """The measure over facts that a counter may count: final, and no estimate that real calls may replace."""
-    conditions = [measure.where]
-    if family and family.when_final:
-        conditions.append("is_final")
-    if measure.record and has_column(measure.record, "is_estimate"):
-        conditions.append("NOT is_estimate")
-    return replace(measure, where=" AND ".join(f"({each})" for each in conditions))
+def _zeros(family: Family, apps: Iterable[Labels]) -> Values:
+    """The series of a family that are there before anything happened."""
+    if family.known is None:
+        return {}
+    found: Values = {}
+    for app in apps:
+        of_app = {name: (value,) for name, value in zip(INFO_LABELS, app, strict=True)}
+        (mode,) = of_app["app_mode"]
+        if mode in family.known.modes:
+            choices = [of_app.get(label) or family.known.values[label] for label in family.labels]
+            found |= dict.fromkeys(product(*choices), 0.0)
+    return found
 
 
-def _buckets(spread: Measure, bounds: tuple[float, ...]) -> tuple[Measure, ...]:
-    """A spread's column as the counts at or below each bound, the count of all, and the sum."""
-    base = replace(_final(spread), family=None, quantile=None, kind=Kind.COUNT)
-    known = f"({base.where}) AND ({base.column}) IS NOT NULL"
-    below = (
-        replace(base, name=f"{spread.family}_{place}", where=f"({base.where}) AND ({base.column}) <= {bound!r}")
-        for place, bound in enumerate(bounds)
-    )
-    count = replace(base, name=f"{spread.family}_count", where=known)
-    return (*below, count, replace(base, name=f"{spread.family}_sum", kind=Kind.TOTAL))
-
-
-def _counter_help(measure: Measure) -> str:
-    return f"{measure.help} Counted when final, since counting began; console test runs and estimates left out."
+def _in_name(currency: str) -> str:
+    """A currency as part of a name: usd; whatever else Dify may say is spelled so that no two are one."""
+    spelled = (each if each.isascii() and each.isalnum() else f"u{ord(each):x}" for each in currency.lower())
+    return "".join(spelled) or "unknown"
 
 
 def _tallied(tally: Tally) -> Metric:
@@ -209,15 +201,3 @@ def _filled(metric: CounterMetricFamily | GaugeMetricFamily, values: Values) -> 
     for labels, value in values.items():
         metric.add_metric(labels, value)
     return metric
-
-
-def _label(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _number(value: object) -> float:
-    if isinstance(value, datetime):
-        return value.timestamp()
-    if isinstance(value, int | float | Decimal):
-        return float(value)
-    raise TypeError(f"a measure answered {type(value).__name__}")

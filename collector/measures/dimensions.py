@@ -317,6 +317,14 @@ IS_VISION = Dimension(
     columns=_same("is_vision", ModelCall),
     kind=bool,
 )
+MODALITY = Dimension(
+    name="modality",
+    title="Modality",
+    title_zh="输入模态",
+    help="vision where the prompt held an image, text where it held none; null when not told.",
+    columns={ModelCall: "CASE WHEN is_vision THEN 'vision' WHEN NOT is_vision THEN 'text' END"},
+    is_label=True,
+)
 
 DIMENSIONS: tuple[Dimension, ...] = tuple(found for found in list(globals().values()) if isinstance(found, Dimension))
 """Every dimension, in the order above."""

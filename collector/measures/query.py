@@ -21,7 +21,7 @@ from collector.measures.values import Cells, Key, value_of
 from collector.period import FIXED_STEPS, Grain
 from collector.records import Conversation, Feedback, Message, ModelCall, NodeExecution, Request, Run
 
-__all__ = ["Answer", "Fill", "Filter", "Moment", "Order", "Query", "Rows", "run", "watermark"]
+__all__ = ["Answer", "Fill", "Filter", "Moment", "Order", "Query", "Rows", "run", "totals", "watermark"]
 
 Rows: TypeAlias = Callable[[str, Mapping[str, object] | Sequence[object]], list[tuple[object, ...]]]
 """Run SQL with bound parameters: `Store.rows`."""
@@ -78,6 +78,11 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None) -> Answer:
         flags=flags,
         units={measure.name: measure.unit for measure in query.measures},
     )
+
+
+def totals(query: Query, rows: Rows) -> Mapping[Key, Cells]:
+    """What the database says of the measures a query is made of, by step and dimensions; nothing divided or sorted."""
+    return _facts(query, rows)[0]
 
 
 def watermark(query: Query, rows: Rows) -> datetime | None:

@@ -18,6 +18,9 @@ from collector.records import Record, Stored, Watermark
 
 Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
 
+Readings: TypeAlias = Mapping[tuple[str, str], float]
+"""What counters said last, by family and labels (as text)."""
+
 
 class Store(Protocol):
     """What every engine offers. Safe to use from several threads: one writes at a time, readers do not wait."""
@@ -43,6 +46,12 @@ class Store(Protocol):
 
     def watermark(self, source: str, stream: str, app_id: str) -> datetime | None:
         """Up to when that stream is complete; None before its first complete pass."""
+
+    def readings(self) -> Readings:
+        """What the counters said last, as `keep_readings` was told it."""
+
+    def keep_readings(self, readings: Readings) -> None:
+        """Replace the readings of these counters; the others stay. Does not wait for a batch. Raises StoreError."""
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from collector.errors import StoreError
 from collector.records import Message, ModelCall, Record, Run, Stored, Watermark
-from collector.store import Parameters, columns, estimates, merge, migrations
+from collector.store import Parameters, Readings, columns, estimates, merge, migrations
 from collector.store.session import Session, connect, quoted, telling
 from collector.store.tables import ID_CRC, Table
 
@@ -52,7 +52,7 @@ class DuckStore:
         temp_directory: str | Path | None = None,
     ) -> None:
         self._path = path
-        self._writing = threading.Lock()
+        self._writing, self._counting = threading.Lock(), threading.Lock()
         self._writer = connect(
             path, read_only=read_only, memory_limit=memory_limit, threads=threads, temp_directory=temp_directory
         )
@@ -96,6 +96,21 @@ class DuckStore:
         sql = "SELECT complete_until FROM watermark WHERE source = ? AND stream = ? AND app_id = ?"
         found = self.rows(sql, [source, stream, app_id])
         return cast(datetime, found[0][0]) if found else None
+
+    def readings(self) -> Readings:
+        """What the counters said last."""
+        found = self.rows("SELECT family, labels, reading FROM counter")
+        return {(cast(str, family), cast(str, labels)): cast(float, reading) for family, labels, reading in found}
+
+    def keep_readings(self, readings: Readings) -> None:
+        """Replace readings in a transaction of their own, beside a batch that is being written."""
+        if not readings:
+            return
+        families, labels = zip(*readings, strict=True)
+        told = pa.table({"family": families, "labels": labels, "reading": list(readings.values())})
+        with self._counting, self._reading() as session, session.showing(told=told), session.transaction():
+            session.run("DELETE FROM counter WHERE (family, labels) IN (SELECT family, labels FROM told)")
+            session.run("INSERT INTO counter BY NAME SELECT * FROM told")
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy beside the running store, whole or not at all."""

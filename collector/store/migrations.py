@@ -289,6 +289,19 @@ MIGRATIONS = (
     ),
     Migration(
         2,
+        "what counters said last is kept",
+        (
+            """
+            CREATE TABLE counter (
+              family VARCHAR NOT NULL,
+              labels VARCHAR NOT NULL,
+              reading DOUBLE NOT NULL
+            )
+            """,
+        ),
+    ),
+    Migration(
+        3,
         "queues are sampled",
         (
             """
@@ -312,7 +325,7 @@ MIGRATIONS = (
         ),
     ),
     Migration(
-        3,
+        4,
         "knowledge bases, models, keys and Dify's own statistics are kept",
         (
             """
@@ -421,7 +434,7 @@ MIGRATIONS = (
         ),
     ),
     Migration(
-        4,
+        5,
         "the versions of Dify are kept",
         (
             """

@@ -529,7 +529,7 @@ BAD_ANSWERS: dict[str, Any] = {
     "forbidden": lambda: answer({"code": "forbidden"}, 403),
     "not_found": lambda: answer({"code": "app_not_found"}, 404),
     "unavailable": lambda: page(500),
-    "other": lambda: answer({"result": "maintenance"}),
+    "_OTHER": lambda: answer({"result": "maintenance"}),
 }
 
 

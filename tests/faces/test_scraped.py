@@ -31,7 +31,7 @@ from collector.store import Store, open_store
 from tests.builders import a_call, a_conversation, a_feedback, a_message, a_node, a_run, an_app
 from tests.servers.prometheus import Prometheus, running_prometheus
 
-SCOPE = {"$workspace": ".*", "$app": ".*", "$__rate_interval": "1m", "$__range": "1m"}
+SCOPE = {"$workspace": ".*", "$app": ".*", "$__rate_interval": "1m", "$__range": "1m", "$__interval": "100ms"}
 
 
 @contextmanager
@@ -93,7 +93,8 @@ def some_facts(batch: int) -> list[Record]:
         a_run(id=f"{name}-good", **when),
         a_run(id=f"{name}-bad", **failed, **when),
         a_node(id=f"{name}-n1", run_id=f"{name}-good", **when),
-        a_call(id=f"{name}-n1", run_id=f"{name}-good", **when),
+        a_run(id=f"{name}-open", status="running", is_final=False, elapsed_seconds=None, **at, finished_at=None),
+        a_call(id=f"{name}-n1", run_id=f"{name}-good", cached_input_tokens=30, **when),
         a_call(id=f"{name}-n2", run_id=f"{name}-bad", **unspent, **failed, **when),
         a_call(id=f"{name}-n3", run_id=f"{name}-good", cost=Decimal("0.5"), currency="CNY", **when),
         a_call(id=f"{name}-n4", run_id=f"{name}-good", cost=None, currency=None, **when),
@@ -115,7 +116,9 @@ def test_every_panel_finds_numbers_in_a_real_prometheus(scraped: Scraped):
     scraped.see("sum(dify_chat_feedback_total)", 4)
 
     assert scraped.prometheus.value('up{job="dify-metric"}') == 1
-    for title, expression in _expressions():
+    currencies = scraped.prometheus.names("dify_llm_cost_(.+)_total")
+    assert currencies == ["cny", "usd"]
+    for title, expression in _expressions({"currency": currencies}):
         found = [float(series["value"][1]) for series in scraped.prometheus.query(expression)]
         assert any(not math.isnan(value) for value in found), f"{title}: {expression} finds {found}"
 
@@ -157,11 +160,14 @@ def test_what_the_world_of_the_demo_exposes_is_clean(server: Callable[[str], str
     assert text.count(b"\ndify_llm_input_tokens_total{") > 3
 
 
-def _expressions() -> Iterator[tuple[str, str]]:
+def _expressions(choices: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
+    """What Grafana would ask for each panel; a panel that repeats, once for each choice."""
     for model in grafana.dashboards().values():
         for panel in model["panels"]:  # type: ignore[attr-defined]
-            for target in panel.get("targets", ()):
-                expression = target["expr"]
-                for variable, value in SCOPE.items():
-                    expression = expression.replace(variable, value)
-                yield f"{panel['title']} {target['refId']}", expression
+            for choice in choices[panel["repeat"]] if "repeat" in panel else [""]:
+                scope = SCOPE | {f"${{{panel.get('repeat')}}}": choice}
+                for target in panel.get("targets", ()):
+                    expression = target["expr"]
+                    for variable, value in scope.items():
+                        expression = expression.replace(variable, value)
+                    yield f"{panel['title']} {choice} {target['refId']}", expression

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import httpx
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 EVERY_SECONDS = 0.1
 
 
@@ -35,6 +36,11 @@ class Prometheus:
         assert len(found) <= 1, found
         return float(found[0]["value"][1]) if found else None
 
+    def names(self, pattern: str) -> list[str]:
+        """What the group in a pattern finds among the names of metrics, as a variable of a dashboard asks for it."""
+        found = httpx.get(f"{self.url}/api/v1/label/__name__/values", trust_env=False).json()["data"]
+        return sorted(match[1] for name in found if (match := re.fullmatch(pattern, name)))
+
     def wait_for(self, is_there: Callable[[], bool], what: str) -> None:
         """Look until it is there."""
         until = time.monotonic() + PATIENCE_SECONDS
@@ -45,10 +51,10 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(binary: str, directory: Path, port: int, target: str) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes /metrics of `target` (host:port) every second, until the block ends."""
+    """A Prometheus that scrapes /metrics of `target` (host:port) every two seconds, until the block ends."""
     config = directory / "prometheus.yml"
     config.write_text(
-        "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+        "global: {scrape_interval: 2s, scrape_timeout: 2s}\n"
         f"scrape_configs: [{{job_name: dify-metric, static_configs: [{{targets: ['{target}']}}]}}]\n"
     )
     listen = [f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={directory / 'data'}"]

@@ -384,6 +384,14 @@ def test_a_store_counts_from_its_first_opening(store: Store):
     assert store.counting_since == NOON
 
 
+def test_what_counters_said_is_kept_and_replaced(store: Store):
+    store.keep_readings({("tokens", '["shop"]'): 5.0, ("tokens", '["模型"]'): 1.5})
+    store.keep_readings({("tokens", '["shop"]'): 6.0})
+    store.keep_readings({})
+
+    assert store.readings() == {("tokens", '["shop"]'): 6.0, ("tokens", '["模型"]'): 1.5}
+
+
 def test_a_closed_store_says_so(store: Store):
     store.close()
     with pytest.raises(StoreError):

@@ -1,0 +1,115 @@
+"""Measures of the catalogue as numbers by labels: what comes in are measures with the labels each is wanted by; what
+goes out are floats.
+
+Measures of one table are one statement, split by the labels of them all and added up to the labels of each, so a
+scrape reads every table once. Nothing here remembers anything or knows a Prometheus format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from operator import add
+from typing import TypeAlias
+
+from collector.faces.families import Family
+from collector.failures import ERROR_CLASSES
+from collector.measures.ask import Moment, Query
+from collector.measures.catalogue import CATALOGUE
+from collector.measures.dimensions import IS_DEBUG
+from collector.measures.fragments import has_column
+from collector.measures.measure import Kind, Measure
+from collector.measures.query import Rows, totals
+from collector.period import Period
+
+Labels: TypeAlias = tuple[str, ...]
+Values: TypeAlias = dict[Labels, float]
+Wanted: TypeAlias = tuple[Measure, Labels]
+"""A measure and the names of the labels it is wanted by."""
+
+_JOINED: Mapping[Kind, Callable[[float, float], float]] = {
+    Kind.COUNT: add,
+    Kind.TOTAL: add,
+    Kind.EARLIEST: min,
+    Kind.LATEST: max,
+}
+"""How the values of finer labels become one; other kinds are asked by their own labels only."""
+
+
+def numbers(wanted: Iterable[Wanted], rows: Rows, period: Period, moment: Moment) -> dict[Measure, Values]:
+    """Each measure by its labels. A label that is not known is empty; a value that is not known is left out."""
+    tables: dict[object, list[Wanted]] = {}
+    for measure, labels in wanted:
+        shared = (measure.facts, measure.at) if measure.kind in _JOINED else measure
+        tables.setdefault(shared, []).append((measure, labels))
+    return {measure: found for each in tables.values() for measure, found in _together(each, rows, period, moment)}
+
+
+def counted(measure: Measure, *, when_final: bool = False) -> Measure:
+    """The measure over facts that a counter may count: final, and no estimate that real calls may replace."""
+    conditions = [measure.where]
+    if when_final:
+        conditions.append("is_final")
+    if measure.record and has_column(measure.record, "is_estimate"):
+        conditions.append("NOT is_estimate")
+    where = " AND ".join(f"({each})" for each in conditions if each != "TRUE")
+    return replace(measure, where=where or "TRUE", flags=())
+
+
+def buckets(family: Family) -> tuple[Measure, ...]:
+    """A histogram's spread as counts at or below each bound, the count of all, and their sum."""
+    spread = CATALOGUE.measures([family.measure])[0]
+    base = replace(counted(spread), family=None, quantile=None, kind=Kind.COUNT)
+    only = "" if base.where == "TRUE" else f"{base.where} AND "
+    below = [
+        replace(base, name=f"{spread.family}_{place}", where=f"{only}({base.column}) <= {bound!r}")
+        for place, bound in enumerate(family.buckets)
+    ]
+    number = replace(base, name=f"{spread.family}_count", where=f"{only}({base.column}) IS NOT NULL")
+    return (*below, number, replace(base, name=f"{spread.family}_sum", kind=Kind.TOTAL, where=number.where))
+
+
+def said_of(measure: Measure) -> str:
+    """What a counter's HELP says: the measure's own help, and which facts are counted when."""
+    (facts,) = measure.facts
+    when = "Counted when final" if has_column(facts, "is_final") else "Counted"
+    left_out = ["console test runs"] if facts in IS_DEBUG.columns else []
+    left_out += ["estimates"] if has_column(facts, "is_estimate") else []
+    without = f"; {' and '.join(left_out)} left out" if left_out else ""
+    return f"{measure.help} {when}, since counting began{without}."
+
+
+def _together(wanted: Sequence[Wanted], rows: Rows, period: Period, moment: Moment) -> Iterable[tuple[Measure, Values]]:
+    by = tuple(dict.fromkeys(CATALOGUE.dimension(label) for _, labels in wanted for label in labels))
+    query = Query(measures=tuple(measure for measure, _ in wanted), by=by, period=period, moment=moment)
+    places = {dimension.name: place for place, dimension in enumerate(query.by)}
+    found = [
+        (tuple(_label(name, value) for name, value in zip(places, key, strict=True)), cells)
+        for key, cells in totals(query, rows).items()
+    ]
+    for measure, labels in wanted:
+        at, values = [places[label] for label in labels], dict[Labels, float]()
+        for key, cells in found:
+            if (value := cells.get(measure)) is not None:
+                _join(values, tuple(key[place] for place in at), _number(value), measure.kind)
+        yield measure, values
+
+
+def _join(values: Values, labels: Labels, number: float, kind: Kind) -> None:
+    values[labels] = _JOINED[kind](values[labels], number) if labels in values else number
+
+
+def _label(name: str, value: object) -> str:
+    if value is None:
+        return ERROR_CLASSES[-1] if name == "error_class" else ""
+    return str(value)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, int | float | Decimal):
+        return float(value)
+    raise TypeError(f"a measure answered {type(value).__name__}")
