@@ -157,7 +157,7 @@ async def test_a_zone_nobody_knows_is_named() -> None:
         site.faults.answer("account/profile", 200, {"timezone": "Mars/Olympus"}, times=100)
         pulls = await site.pull()
 
-    assert {pull.error_class for pull in pulls if pull.stream == "statistics"} == {"other"}
+    assert {pull.error_class for pull in pulls if pull.stream == "statistics"} == {"_OTHER"}
     assert not site.store.of(Statistic)
 
 
