@@ -100,7 +100,7 @@ class Run(Record, frozen=True, kw_only=True):
     steps: int | None = None  # top-level nodes; None while it runs
     exceptions: int | None = None  # nodes that failed while the run went on
     error_class: str | None = None  # of collector.ledger.ERROR_CLASSES; None when it did not fail
-    leaves_known: bool | None = None  # True once every node execution was read from a telling with usage
+    leaves_known: bool | None = None  # True once every call was read from a telling with usage and model
 
 
 class NodeExecution(Record, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
-from collector.records import CONSOLE, STALE, App, Conversation, Feedback, Message, Record, Run
+from collector.records import CONSOLE, DATABASE, STALE, App, Conversation, Feedback, Message, Record, Run
 
 Rows: TypeAlias = Callable[[str, Sequence[object]], Sequence[tuple[object, ...]]]
 Kind = TypeVar("Kind", bound=Record)
@@ -26,15 +26,17 @@ _RATING = "id, app_id, workspace_id, message_id, from_source, rating, seen_at"
 _HAS_ENDED = f"(is_final OR status = '{STALE}')"
 _UNREAD = f"{_HAS_ENDED} AND leaves_known IS NOT TRUE AND app_id IN (SELECT unnest(?))"
 _IS_OPEN = f"NOT is_final AND status <> '{STALE}' AND app_id IN (SELECT unnest(?))"
+# What a tap overheard of a message is not all that Dify knows of it.
 _UNREAD_TALKS = (
     "FROM conversation AS c LEFT JOIN (SELECT conversation_id, count(*) AS known, max(created_at) AS newest "
-    "FROM message GROUP BY conversation_id) AS m ON m.conversation_id = c.id "
+    f"FROM message WHERE source IN ('{CONSOLE}', '{DATABASE}') GROUP BY conversation_id) AS m "
+    "ON m.conversation_id = c.id "
     "WHERE c.messages > coalesce(m.known, 0) AND c.app_id IN (SELECT unnest(?))"
 )
 
 
 class UnreadConversation(NamedTuple):
-    """A conversation of which Dify has more messages than we, and the newest of ours (None: we have none)."""
+    """A conversation of which Dify has more messages than we read, and the newest of those (None: none)."""
 
     conversation: Conversation
     newest: datetime | None
@@ -83,7 +85,7 @@ class Backlog:
         return [(message, conversations.get(message.conversation_id or "")) for message in messages]
 
     def unread_conversations(self, apps: Iterable[str], limit: int) -> list[UnreadConversation]:
-        """Conversations of which Dify counts more messages than we have, the latest changed first."""
+        """Conversations of which Dify counts more messages than we read, the latest changed first."""
         columns = ", ".join(f"c.{name}" for name in _CONVERSATION.split(", "))
         sql = f"SELECT {columns}, m.newest {_UNREAD_TALKS} ORDER BY c.updated_at DESC NULLS LAST, c.id LIMIT ?"
         return [

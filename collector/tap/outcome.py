@@ -203,7 +203,7 @@ class Outcome:
         return replace(estimated_call(run, self.telling, usage), run_id=self.telling.run_id)
 
     def _are_leaves_known(self) -> bool:
-        """Whether every call of the run stands in `calls` with its tokens."""
+        """Whether every call of the run stands in `calls` with its tokens and its model."""
         if not self.is_whole or not self.run or not self.run.is_final:
             return False
         if any(node.node_type is None or not self._is_settled(node) for node in self.nodes.values()):
@@ -215,7 +215,7 @@ class Outcome:
         if node.node_type not in CALLING_NODES:
             return True
         call = self.calls.get(node.id)
-        return call is not None and (call.tokens is not None or call.status == "failed")
+        return call is not None and call.model_name is not None and (call.tokens is not None or call.status == "failed")
 
     def _with_ids(self, record: Record) -> Record:
         ids = {

@@ -10,19 +10,19 @@ import msgspec
 
 from collector.errors import StoreError
 from collector.records import FACTS, Pull, Record, Stored, Watermark
-from collector.store import open_store
+from collector.store import Store, open_store
 from collector.store.tables import table_of
 
 Fact = TypeVar("Fact", bound=Record)
 
 
 class Shelf:
-    """A real store in memory. `fail_after` puts raises StoreError, as if the process had died there."""
+    """A store, a new one in memory unless given. `fail_after` puts raises StoreError, as if the process died there."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store | None = None) -> None:
         self.puts = 0
         self.fail_after: int | None = None
-        self._store = open_store(":memory:")
+        self._store = store or open_store(":memory:")
         self.rows = self._store.rows
         self.watermark = self._store.watermark
 

@@ -10,14 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from collector.demo import Habits, World, make_living_world, truth
 from collector.demo.rows import Call
 from collector.records import App, Conversation, Feedback, Message, ModelCall, NodeExecution, Pull, Run, User
-from tests.collect.shelf import Shelf
 from tests.demo.conftest import NOW
-from tests.road.way import Road, a_past, expected_messages, expected_nodes, expected_runs, open_before
+from tests.road.way import Road, a_past, expected_messages, expected_nodes, expected_runs, lasting, open_before
 
 NODES, MESSAGE = "nodes", "message"
 
@@ -215,7 +213,7 @@ async def test_many_pulls_of_a_living_dify_end_where_one_pull_at_the_end_does():
     once.clock.now = road.clock.now
     await once.pull()
 
-    assert _lasting(road.store) == _lasting(once.store)
+    assert lasting(road.store) == lasting(once.store)
     assert not open_before(world, NOW) - set(road.store.of(Run))
 
 
@@ -257,17 +255,3 @@ def _model(call: Call) -> tuple[str | None, str | None]:
 def _is_hidden(world: World, talk: Any) -> bool:
     """The list of a chatflow's conversations leaves out test chats."""
     return world.apps[talk.app_id].mode == "advanced-chat" and talk.invoke_from == "debugger"
-
-
-def _lasting(store: Shelf) -> dict[Any, Any]:
-    """What must not depend on when it was read: a rating given and withdrawn between two pulls was never seen."""
-    found = {key: fact for key, fact in store.told().items() if getattr(fact, "rating", None) != "withdrawn"}
-    apps = store.of(App)
-    for key, fact in found.items():
-        # reading a completion marks it as read, and that moves its conversation: our own doing
-        if isinstance(fact, Conversation) and apps[fact.app_id or ""].mode == "completion":
-            found[key] = replace(fact, updated_at=None)
-        # who asked for a run of a chatflow stands at its message; the run says it only while it is open
-        if isinstance(fact, Run) and fact.message_id:
-            found[key] = replace(fact, user_id=None, user_kind=None, session_id=None)
-    return found

@@ -11,14 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+from msgspec.structs import replace
 
+from collector import records
 from collector.collect.collector import Collector, Options
 from collector.demo import Faults, Habits, Life, World, make_world, simulated_dify
 from collector.demo.rows import EndUser, Message, Node, Run
 from collector.faces import rest
 from collector.faces.rest_models import Asked
 from collector.pull.console import Access, Console
-from collector.records import Pull
+from collector.records import App, Conversation, Pull
 from tests.collect.shelf import Shelf
 from tests.demo.conftest import ADMIN_KEY, CALM, NOW, Clock, at_once
 
@@ -117,6 +119,21 @@ def expected_nodes(world: World) -> dict[tuple[str, str, str], list[tuple[Any, .
 def open_before(world: World, instant: datetime) -> set[str]:
     """Runs that began before an instant and have no end."""
     return {run.id for run in world.runs.values() if run.created_at < instant and run.status not in FINAL}
+
+
+def lasting(store: Shelf) -> dict[tuple[str, str], Any]:
+    """Everything stored that must not depend on when and how often it was read."""
+    apps = store.of(App)
+    # a rating given and withdrawn between two pulls was never seen
+    found = {key: fact for key, fact in store.told().items() if getattr(fact, "rating", None) != "withdrawn"}
+    for key, fact in found.items():
+        # reading a completion marks it as read, and that moves its conversation: our own doing
+        if isinstance(fact, Conversation) and apps[fact.app_id or ""].mode == "completion":
+            found[key] = replace(fact, updated_at=None)
+        # who asked for a run of a chatflow stands at its message; the run says it only while it is open
+        if isinstance(fact, records.Run) and fact.message_id:
+            found[key] = replace(fact, user_id=None, user_kind=None, session_id=None)
+    return found
 
 
 def second(at: datetime) -> datetime:

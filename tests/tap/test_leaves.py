@@ -156,7 +156,8 @@ def test_the_calls_of_all_runs_add_up_to_what_was_spent(steps, chance):
     for run in parent.everyone():
         told = heard(run.events)
         assert told.tokens == run.spent
-        assert told.run.leaves_known is True
+        # a stream does not tell the model of a failed call: a pull does
+        assert told.run.leaves_known is (all(call.model_name for call in told.calls) or None)
         assert not any(call.is_estimate for call in told.calls)
         assert len({call.id for call in told.calls}) == len(told.calls)
 

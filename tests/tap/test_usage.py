@@ -47,7 +47,7 @@ def recorded(name: str, **how) -> Heard:
 FLOWS = [
     ("chat-messages", "succeeded", 346, [346], 4, True),
     ("workflow-run", "succeeded", 63127864, [63127864], 1, None),
-    ("chatflow_failed_streaming", "failed", 0, [None], 2, True),
+    ("chatflow_failed_streaming", "failed", 0, [None], 2, None),
     ("chatflow_slow_with_ping_streaming", "succeeded", 166, [166], 3, True),
     ("chatflow_stopped_streaming", "stopped", 0, [], 2, None),
     ("chatflow_streaming", "succeeded", 70, [70], 3, True),
@@ -55,12 +55,12 @@ FLOWS = [
     ("console_workflow_draft_run", "succeeded", 114, [57, 57], 8, True),
     ("console_workflow_draft_run_nomodel", "succeeded", 0, [], 4, True),
     ("workflow_iteration_llm_ok_streaming", "succeeded", 227, [57, 57, 57, 56], 8, True),
-    ("workflow_iteration_llm_retry_streaming", "failed", 171, [57, 57, 57, None], 7, True),
+    ("workflow_iteration_llm_retry_streaming", "failed", 171, [57, 57, 57, None], 7, None),
     ("workflow_llm_failed_streaming", "failed", 0, [None], 3, None),
     ("workflow_llm_stopped_streaming", "stopped", 0, [], 2, None),
     ("workflow_llm_streaming", "succeeded", 114, [57, 57], 8, True),
     ("workflow_nomodel_streaming", "succeeded", 0, [], 4, True),
-    ("workflow_partial_succeeded_streaming", "partial-succeeded", 59, [59, None], 8, True),
+    ("workflow_partial_succeeded_streaming", "partial-succeeded", 59, [59, None], 8, None),
 ]
 CHATS = [
     ("agent_streaming", "succeeded", [169]),
