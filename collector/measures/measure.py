@@ -21,6 +21,7 @@ class Kind(StrEnum):
     TOTAL = "total"  # sum of a column                    adds up
     DISTINCT = "distinct"  # different values of a column       does not add up
     MEAN = "mean"  # sum of a column / rows that have it
+    BUCKETS = "buckets"  # rows by the first of `bounds` that is not below the column; for faces, not in the catalogue
     QUANTILE = "quantile"  # exact, interpolated (quantile_cont)
     RATIO = "ratio"  # one measure / another, each summed first
     RATE = "rate"  # an additive measure / seconds of the step
@@ -118,6 +119,7 @@ class Measure:
     at: str | None = "created_at"
     joins: tuple[str, ...] = ()
     quantile: float | None = None
+    bounds: tuple[float, ...] = ()
     scale: float = 1.0  # of a ratio: 1000 makes it per mille
     parts: tuple[Measure, ...] = ()
     by: tuple[Dimension, ...] = ()
