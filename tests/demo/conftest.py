@@ -104,7 +104,7 @@ async def a_server(world: World, clock: Callable[[], datetime], **how: object) -
     """A client of a simulated Dify behind a real socket: streams come as they are sent."""
     how = {"pace": at_once, "habits": CALM, "admin_key": ADMIN_KEY, **how}
     app = simulated_dify(world, clock=clock, **how)  # type: ignore[arg-type]
-    config = uvicorn.Config(app, lifespan="off", ws="none", log_level="critical", loop="asyncio")
+    config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False, loop="asyncio")
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

@@ -44,7 +44,7 @@ def test_a_pull_prints_a_table_and_nothing_that_moves(site: Site):
     code, out, err = site.run("pull", "--store", "t.duckdb")
 
     assert code == 0
-    assert out.splitlines()[0].split() == ["stream", "passes", "records", "set", "aside", "error"]
+    assert out.splitlines()[0].split() == ["stream", "apps", "records", "set", "aside", "error"]
     rows = {line.split()[0]: [int(number) for number in line.split()[1:4]] for line in out.splitlines()[1:]}
     assert {"apps", "runs", "app-logs", "conversations", "messages", "node-executions", "feedback"} <= set(rows)
     assert rows["apps"] == [1, len(site.world.apps), 0]
@@ -102,12 +102,12 @@ def test_one_closed_endpoint_is_exit_1_and_the_rest_is_there(site: Site):
         assert Shelf(store).of(Run)
 
 
-def test_no_dify_is_exit_1_and_says_what_to_set(site: Site):
+def test_no_dify_is_exit_2_and_says_what_to_set(site: Site):
     none = dict.fromkeys(("DIFY_METRIC_DIFY_URL", "DIFY_METRIC_DIFY_ADMIN_KEY", "DIFY_METRIC_DIFY_WORKSPACE_ID"), "")
 
     code, out, err = site.run("pull", "--store", "t.duckdb", **none)
 
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "set dify_url and a way to sign in" in err
 
 

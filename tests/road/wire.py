@@ -101,7 +101,9 @@ def a_site(world: World, folder: Path) -> Iterator[Site]:
     faults = Faults()
     dify = simulated_dify(world, clock=utc_now, admin_key=ADMIN_KEY, faults=faults, pace=at_once, habits=CALM)
     gate = Gate(dify)
-    config = uvicorn.Config(gate, lifespan="off", ws="none", log_level="critical", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        gate, lifespan="off", ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as door:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})

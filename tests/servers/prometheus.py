@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 EVERY_SECONDS = 0.1
 
 
@@ -51,10 +51,10 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(binary: str, directory: Path, port: int, target: str) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes /metrics of `target` (host:port) every second, until the block ends."""
+    """A Prometheus that scrapes /metrics of `target` (host:port) every two seconds, until the block ends."""
     config = directory / "prometheus.yml"
     config.write_text(
-        "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+        "global: {scrape_interval: 2s, scrape_timeout: 2s}\n"
         f"scrape_configs: [{{job_name: dify-metric, static_configs: [{{targets: ['{target}']}}]}}]\n"
     )
     listen = [f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={directory / 'data'}"]
