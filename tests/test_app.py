@@ -19,7 +19,7 @@ from collector.records import Pull
 from collector.settings import Settings
 from collector.settings.configuration import load_settings
 from collector.settings.written import Address
-from tests.builders import NOON
+from tests.builders import NOON, a_feedback
 
 ADMIN_KEY = "an-admin-key"
 
@@ -120,3 +120,15 @@ async def test_a_dify_that_refuses_is_told_and_costs_no_page(tmp_path: Path, wor
 def test_an_address_that_cannot_be_listened_on_names_its_setting():
     with pytest.raises(SettingsError, match=r"listen: cannot listen on 192\.0\.2\.1:80 \(.*\); name another"):
         listening(Address("192.0.2.1", 80), "listen")
+
+
+async def test_counters_go_on_where_the_process_before_left_them(tmp_path: Path):
+    line = 'dify_chat_feedback_total{app_id="helpdesk",rating="like",workspace_id="w"}'
+    likes = [a_feedback(workspace_id="w"), a_feedback(id="m2/user", message_id="m2", workspace_id="w")]
+    async with a_service(settings_of(tmp_path)) as (service, client):
+        service.put(likes)
+        assert f"{line} 2.0" in (await client.get("/metrics")).text
+
+    async with a_service(settings_of(tmp_path)) as (service, client):
+        service.put([a_feedback(workspace_id="w", rating="withdrawn", seen_at=NOON + timedelta(hours=1))])
+        assert f"{line} 2.0" in (await client.get("/metrics")).text

@@ -134,6 +134,39 @@ def test_prometheus_asks_where_compose_serves():
     assert config["scrape_configs"][0]["static_configs"][0]["targets"] == ["dify-metric:9180"]
 
 
+class TestGrafana:
+    @pytest.fixture
+    def mounts(self) -> dict[str, str]:
+        """Where compose puts what, in Grafana's container."""
+        (compose,) = documents("compose.yaml")
+        pairs = (mount.split(":") for mount in compose["services"]["grafana"]["volumes"])
+        return {inside: outside for outside, inside, *_ in pairs}
+
+    def test_finds_the_dashboards(self, mounts: dict[str, str]):
+        (provisioned,) = documents("grafana/dashboards/dify-metric.yaml")
+        (provider,) = provisioned["providers"]
+        folder = (DEPLOY / mounts[provider["options"]["path"]]).resolve()
+        assert [*folder.glob("*.json")]
+
+    def test_is_provisioned_from_the_folders_it_looks_into(self, mounts: dict[str, str]):
+        folder = DEPLOY / mounts["/etc/grafana/provisioning"]
+        assert {each.name for each in folder.iterdir()} <= {"datasources", "dashboards", "alerting", "plugins"}
+
+    def test_asks_the_prometheus_that_compose_starts(self):
+        (compose,) = documents("compose.yaml")
+        (provisioned,) = documents("grafana/datasources/prometheus.yaml")
+        (source,) = provisioned["datasources"]
+        host, _, port = source["url"].removeprefix("http://").partition(":")
+        assert port == compose["services"][host]["ports"][0].split(":")[-1]
+
+    def test_knows_how_often_is_scraped(self):
+        """`$__rate_interval` is made of it: too short, and panels stay empty."""
+        (prometheus,) = documents("prometheus.yml")
+        (provisioned,) = documents("grafana/datasources/prometheus.yaml")
+        (source,) = provisioned["datasources"]
+        assert source["jsonData"]["timeInterval"] == prometheus["global"]["scrape_interval"]
+
+
 def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path):
     analyze = shutil.which("systemd-analyze")
     if analyze is None:

@@ -14,6 +14,8 @@ import pytest
 from collector.commands import generate
 from collector.faces import grafana
 from collector.faces.families import FAMILIES
+from collector.measures.catalogue import CATALOGUE
+from collector.settings import FIELDS
 from tests.conftest import ROOT
 
 DASHBOARDS = ROOT / "dashboards"
@@ -76,3 +78,28 @@ def _overlap(one: dict[str, int], other: dict[str, int]) -> bool:
         or other["y"] + other["h"] <= one["y"]
     )
     return not apart
+
+
+class TestTheReferencePage:
+    page = (DASHBOARDS / "measures.md").read_text()
+
+    def test_names_everything_there_is(self):
+        names = [*(each.name for each in CATALOGUE), *(each.name for each in CATALOGUE.dimensions)]
+        names += [*(family.name for family in FAMILIES), *FIELDS]
+        assert [name for name in names if f"`{name}`" not in self.page] == []
+
+    def test_has_each_heading_once(self):
+        headings = re.findall(r"(?m)^#+ .*$", self.page)
+        assert len(headings) == len(set(headings))
+
+    def test_its_tables_are_whole(self):
+        for table in re.findall(r"(?m)(?:^\|.*\n)+", self.page):
+            assert len({line.count("|") for line in table.splitlines()}) == 1
+
+    def test_says_by_what_a_measure_splits(self):
+        sections = self.page.split("\n### ")
+        for measure in CATALOGUE:
+            (section,) = [
+                each for each in sections if re.search(rf"(?m)^\|.*`{measure.name}`.* \| {measure.unit} \|", each)
+            ]
+            assert [each.name for each in measure.by if f"`{each.name}`" not in section] == []

@@ -8,11 +8,11 @@ scrape reads every table once. Nothing here remembers anything or knows a Promet
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from operator import add
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from collector.faces.families import Family
 from collector.failures import ERROR_CLASSES
@@ -32,6 +32,7 @@ Wanted: TypeAlias = tuple[Measure, Labels]
 _JOINED: Mapping[Kind, Callable[[float, float], float]] = {
     Kind.COUNT: add,
     Kind.TOTAL: add,
+    Kind.BUCKETS: add,
     Kind.EARLIEST: min,
     Kind.LATEST: max,
 }
@@ -39,7 +40,9 @@ _JOINED: Mapping[Kind, Callable[[float, float], float]] = {
 
 
 def numbers(wanted: Iterable[Wanted], rows: Rows, period: Period, moment: Moment) -> dict[Measure, Values]:
-    """Each measure by its labels. A label that is not known is empty; a value that is not known is left out."""
+    """Each measure by its labels, buckets by their bound too. A label that is not known is empty; a value that is not
+    known is left out.
+    """
     tables: dict[object, list[Wanted]] = {}
     for measure, labels in wanted:
         shared = (measure.facts, measure.at) if measure.kind in _JOINED else measure
@@ -58,17 +61,33 @@ def counted(measure: Measure, *, when_final: bool = False) -> Measure:
     return replace(measure, where=where or "TRUE", flags=())
 
 
-def buckets(family: Family) -> tuple[Measure, ...]:
-    """A histogram's spread as counts at or below each bound, the count of all, and their sum."""
-    spread = CATALOGUE.measures([family.measure])[0]
-    base = replace(counted(spread), family=None, quantile=None, kind=Kind.COUNT)
-    only = "" if base.where == "TRUE" else f"{base.where} AND "
-    below = [
-        replace(base, name=f"{spread.family}_{place}", where=f"{only}({base.column}) <= {bound!r}")
-        for place, bound in enumerate(family.buckets)
-    ]
-    number = replace(base, name=f"{spread.family}_count", where=f"{only}({base.column}) IS NOT NULL")
-    return (*below, number, replace(base, name=f"{spread.family}_sum", kind=Kind.TOTAL, where=number.where))
+@dataclass(frozen=True)
+class Histogram:
+    """What makes a histogram: how many lie between two bounds (the upper one is `le`), how many in all, their sum."""
+
+    between: Measure
+    number: Measure
+    total: Measure
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """All of them."""
+        return self.between, self.number, self.total
+
+    @classmethod
+    def of(cls, family: Family) -> Self:
+        """What fills a family, from the spread it names."""
+        spread = CATALOGUE.measures([family.measure])[0]
+        base = replace(counted(spread), family=None, quantile=None)
+        known = (
+            f"({base.column}) IS NOT NULL" if base.where == "TRUE" else f"{base.where} AND ({base.column}) IS NOT NULL"
+        )
+        name, bounds = spread.family, family.buckets
+        return cls(
+            replace(base, name=f"{name}_between", kind=Kind.BUCKETS, where=known, bounds=bounds),
+            replace(base, name=f"{name}_count", kind=Kind.COUNT, where=known),
+            replace(base, name=f"{name}_sum", kind=Kind.TOTAL, where=known),
+        )
 
 
 def said_of(measure: Measure) -> str:
@@ -92,8 +111,15 @@ def _together(wanted: Sequence[Wanted], rows: Rows, period: Period, moment: Mome
     for measure, labels in wanted:
         at, values = [places[label] for label in labels], dict[Labels, float]()
         for key, cells in found:
-            if (value := cells.get(measure)) is not None:
-                _join(values, tuple(key[place] for place in at), _number(value), measure.kind)
+            series = tuple(key[place] for place in at)
+            match cells.get(measure):
+                case None:
+                    continue
+                case dict() as buckets:
+                    for bound, number in buckets.items():
+                        _join(values, (*series, f"{bound:g}"), _number(number), measure.kind)
+                case value:
+                    _join(values, series, _number(value), measure.kind)
         yield measure, values
 
 

@@ -348,8 +348,8 @@ COLLECTOR = (
         unit="suffix: /s",
         measure="pull_failures",
         targets=(
-            ("{{stream}} {{error_class}}", rate("dify_metric_collect_errors_total", "stream, error_class", OF_ALL)),
-            ("{{stream}} set aside", rate("dify_metric_parse_failures_total", "stream", OF_ALL)),
+            ("pulls, {{error_class}}", rate("dify_metric_collect_errors_total", "error_class", OF_ALL)),
+            ("records of {{stream}}", rate("dify_metric_parse_failures_total", "stream", OF_ALL) + " > 0"),
         ),
         width=6,
     ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import product
+from itertools import accumulate, product
 from threading import Lock
 from zoneinfo import ZoneInfo
 
@@ -21,7 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from collector.faces.counting import Labels, Values, Wanted, buckets, counted, numbers, said_of
+from collector.faces.counting import Histogram, Labels, Values, Wanted, counted, numbers, said_of
 from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, INFO, INFO_LABELS, WINDOWS, Family
 from collector.faces.readings import Readings
 from collector.measures.ask import Moment
@@ -39,22 +39,24 @@ _APPS = CATALOGUE.measure("apps")
 _USERS = CATALOGUE.measure("active_users")
 
 
-def _measures(family: Family) -> tuple[Measure, ...]:
-    if family.kind == "histogram":
-        return buckets(family)
+def _measure(family: Family) -> Measure:
     measure = CATALOGUE.measure(family.measure)
-    return (measure if family.kind == "gauge" else counted(measure, when_final=family.when_final),)
+    return measure if family.kind == "gauge" else counted(measure, when_final=family.when_final)
 
 
-_MADE_OF: Mapping[Family, tuple[Measure, ...]] = {family: _measures(family) for family in FAMILIES}
-"""The measures a family is filled from: one, or those of a histogram's buckets."""
-
+_HISTOGRAMS = {family: Histogram.of(family) for family in FAMILIES if family.kind == "histogram"}
+_SINGLE = {family: _measure(family) for family in FAMILIES if family.kind != "histogram"}
 _COUNTED: tuple[Wanted, ...] = (
-    *((each, family.labels) for family, made_of in _MADE_OF.items() if family.kind != "gauge" for each in made_of),
+    *((measure, family.labels) for family, measure in _SINGLE.items() if family.kind == "counter"),
+    *(
+        (each, family.labels)
+        for family, made in _HISTOGRAMS.items()
+        for each in (made.between, made.number, made.total)
+    ),
     (_COST, (*COST_LABELS, "currency")),
 )
 _OF_NOW: tuple[Wanted, ...] = (
-    *((each, family.labels) for family, made_of in _MADE_OF.items() if family.kind == "gauge" for each in made_of),
+    *((measure, family.labels) for family, measure in _SINGLE.items() if family.kind == "gauge"),
     (_APPS, INFO_LABELS),
 )
 
@@ -111,12 +113,11 @@ class Exposition(Collector):
         since = Period(self._counting_since, max(now, self._counting_since) + SLACK, ZoneInfo("UTC"))
         found = numbers(_COUNTED, self._rows, since, Moment.FINISHED)
         found |= numbers(_OF_NOW, self._rows, Period(EPOCH, now + SLACK, ZoneInfo("UTC")), Moment.CREATED)
-        for family, made_of in _MADE_OF.items():
-            values = [found[measure] for measure in made_of]
+        for family in FAMILIES:
             if family.kind == "histogram":
-                yield self._histogram(family, values)
+                yield self._histogram(family, found)
             else:
-                yield self._family(family, _zeros(family, found[_APPS]) | values[0])
+                yield self._family(family, _zeros(family, found[_APPS]) | found[_SINGLE[family]])
         yield from self._costs(found[_COST])
         yield from (self._active_users(name, labels, now) for name, labels in ACTIVE_USERS.items())
         said = "An app that exists, with the name it has now; always 1."
@@ -130,15 +131,22 @@ class Exposition(Collector):
         metric = CounterMetricFamily(family.name, said_of(measure), labels=family.labels)
         return _filled(metric, self._readings.raised(family.name, values))
 
-    def _histogram(self, family: Family, counts: list[Values]) -> Metric:
-        bounds = [*(f"{bound:g}" for bound in family.buckets), "+Inf"]
-        names = [*(f"{family.name}:{bound}" for bound in bounds), f"{family.name}:sum"]
-        *below, known, sums = (self._readings.raised(name, values) for name, values in zip(names, counts, strict=True))
+    def _histogram(self, family: Family, found: Mapping[Measure, Values]) -> Metric:
+        made = _HISTOGRAMS[family]
+        between, number = found[made.between], found[made.number]
+        bounds = [f"{bound:g}" for bound in family.buckets]
+        up_to: Values = {}
+        for labels in number:
+            counts = accumulate(between.get((*labels, bound), 0.0) for bound in bounds)
+            up_to |= {(*labels, bound): count for bound, count in zip(bounds, counts, strict=True)}
         said = said_of(CATALOGUE.measures([family.measure])[0])
         metric = HistogramMetricFamily(family.name, said, labels=family.labels)
-        for labels, number in known.items():
-            up_to = [*(values.get(labels, 0.0) for values in below), number]
-            metric.add_metric(labels, list(zip(bounds, up_to, strict=True)), sums.get(labels, 0.0))
+        up_to = self._readings.raised(f"{family.name}_bucket", up_to)
+        number = self._readings.raised(f"{family.name}_count", number)
+        total = self._readings.raised(f"{family.name}_sum", found[made.total])
+        for labels, count in number.items():
+            buckets = [*((bound, up_to[(*labels, bound)]) for bound in bounds), ("+Inf", count)]
+            metric.add_metric(labels, buckets, total.get(labels, 0.0))
         return metric
 
     def _costs(self, costs: Values) -> Iterator[Metric]:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
-from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, INFO, INFO_LABELS
+from collector.faces.families import (
+    ACTIVE_USERS,
+    COST,
+    COST_LABELS,
+    FAMILIES,
+    INFO,
+    INFO_LABELS,
+    WINDOWS,
+    Family,
+)
 from collector.measures.catalogue import CATALOGUE
+from collector.measures.dimensions import Dimension
 from collector.measures.measure import Measure
 from collector.quirks import QUIRKS, Quirk
 from collector.settings import Setting
@@ -13,9 +24,45 @@ from collector.settings import Setting
 _HEAD = """\
 # Reference
 
-Written by `dify-metric generate`; what stands here is what the program knows. Every measure can be asked for with
-`dify-metric query NAME` or `GET /api/v1/query?measure=NAME`.
+Written by `dify-metric generate`; what stands here is what the program knows: [measures](#measures),
+[dimensions](#dimensions), [Prometheus families](#prometheus) and [settings](#settings).
 """
+
+_MEASURES = """\
+## Measures
+
+Ask for one with `dify-metric query NAME --by DIMENSION --grain day --since 7d` or
+`GET /api/v1/query?measure=NAME&by=DIMENSION&grain=day&since=7d`. Asking for `response_time` asks for its mean and
+percentiles at once. What *adds up* may be summed over days and apps; for the rest, ask for the period you mean.
+Console test runs are left out unless you ask for them (`include_debug`). Money is always split by `currency`.
+"""
+
+_PROMETHEUS = """\
+## Prometheus
+
+Counters and histograms count facts that became final since counting began, when the store was first opened: a
+back-fill is no burst, and a fact that arrives late shows when it arrives. What happened when is REST's to say.
+Console test runs and estimates are left out. A counter never steps back, over restarts too; where Dify takes something
+back, it waits. A label that is not known is empty.
+
+Some series are there, as 0, before anything happens: runs by status, messages by where they came from, conversations
+and ratings of each app that can have them, and failures of what was called (`error_class="_OTHER"`). Names of apps
+change: they stand in `dify_app_info` alone, to be joined on `workspace_id, app_id`.
+"""
+
+_SUBJECTS = {
+    "app": "Apps · 应用",
+    "run": "Runs · 运行",
+    "node_execution": "Nodes · 节点",
+    "model_call": "Model calls · 模型调用",
+    "message": "Messages, conversations and users · 消息、会话与用户",
+    "conversation": "Messages, conversations and users · 消息、会话与用户",
+    "feedback": "Ratings · 评价",
+    "request": "Requests · 请求",
+    "pull": "Our own pulls · 采集",
+    "watermark": "Our own pulls · 采集",
+}
+"""Table of a measure's facts -> the heading it stands under."""
 
 
 def reference(settings: Iterable[Setting]) -> str:
@@ -24,36 +71,71 @@ def reference(settings: Iterable[Setting]) -> str:
 
 
 def _measures() -> list[str]:
-    head = [
-        "## Measures",
+    lines = [_MEASURES]
+    for subject, found in groupby(CATALOGUE, key=_subject):
+        lines += [f"### {subject}", "", *_of_subject(list(found)), ""]
+    return lines
+
+
+def _of_subject(measures: Sequence[Measure]) -> list[str]:
+    """What can be said of all measures is said once: by what they split."""
+    shared = [each for each in measures[0].by if all(each in measure.by for measure in measures)]
+    rows = []
+    for _, found in groupby(measures, key=lambda measure: measure.family or measure.name):
+        rows.append(_measure(list(found), shared))
+    return [
+        f"By {_names(shared)}.",
         "",
-        "| measure | 中文 | unit | adds up | what it is | by |",
-        "| --- | --- | --- | --- | --- | --- |",
+        *_table("measure", "title", "标题", "unit", "adds up", "what it is", "also by"),
+        *rows,
     ]
-    return [*head, *(_measure(measure) for measure in CATALOGUE), ""]
 
 
-def _measure(measure: Measure) -> str:
-    by = ", ".join(dimension.name for dimension in measure.by)
-    adds_up = "yes" if measure.adds_up else "no"
-    return _row(f"`{measure.name}`", measure.title_zh, measure.unit, adds_up, measure.help, by)
+def _measure(measures: Sequence[Measure], shared: Sequence[Dimension]) -> str:
+    """One measure, or a mean with its percentiles."""
+    first = measures[0]
+    title, title_zh = first.title, first.title_zh
+    if first.family:
+        title, title_zh = title.removesuffix(", mean"), title_zh.removesuffix("（平均）")
+    also = [each for each in first.by if each not in shared]
+    adds_up = "yes" if first.adds_up else "no"
+    names = ", ".join(f"`{measure.name}`" for measure in measures)
+    return _row(names, title, title_zh, first.unit, adds_up, first.help, _names(also))
+
+
+def _subject(measure: Measure) -> str:
+    """The heading: of a measure over several tables, that of requests, or else the last."""
+    tables = [facts.table for facts in measure.facts]
+    return _SUBJECTS["request" if "request" in tables else tables[-1]]
 
 
 def _dimensions() -> list[str]:
-    head = ["## Dimensions", "", "| dimension | 中文 | what it is |", "| --- | --- | --- |"]
-    return [*head, *(_row(f"`{each.name}`", each.title_zh, each.help) for each in CATALOGUE.dimensions), ""]
+    rows = (_row(f"`{each.name}`", each.title, each.title_zh, each.help) for each in CATALOGUE.dimensions)
+    return ["## Dimensions", "", *_table("dimension", "title", "标题", "what it is"), *rows, ""]
 
 
 def _families() -> list[str]:
-    head = ["## Prometheus", "", "| family | type | labels | measure |", "| --- | --- | --- | --- |"]
-    rows = [_row(f"`{f.name}`", f.kind, ", ".join(f.labels), f"`{f.measure}`") for f in FAMILIES]
-    rows.append(_row(f"`{COST.format(currency='<currency>')}`", "counter", ", ".join(COST_LABELS), "`cost`"))
+    rows = [_family(family) for family in FAMILIES]
+    rows.append(_row(f"`{COST.format(currency='<currency>')}`", "counter", _labels(COST_LABELS), "`cost`"))
     rows += [
-        _row(f"`{name}`", "gauge", ", ".join((*labels, "window")), "`active_users`")
+        _row(f"`{name}`", "gauge", f"{_labels(labels)}, window ({', '.join(WINDOWS)})", "`active_users`")
         for name, labels in ACTIVE_USERS.items()
     ]
-    rows.append(_row(f"`{INFO}`", "gauge, always 1", ", ".join(INFO_LABELS), "`apps`"))
-    return [*head, *rows, ""]
+    rows.append(_row(f"`{INFO}`", "gauge, always 1", _labels(INFO_LABELS), "`apps`"))
+    return [_PROMETHEUS, *_table("family", "type", "labels", "measure"), *rows, "", *_buckets(), ""]
+
+
+def _family(family: Family) -> str:
+    return _row(f"`{family.name}`", family.kind, _labels(family.labels), f"`{family.measure}`")
+
+
+def _buckets() -> list[str]:
+    sets = dict.fromkeys(family.buckets for family in FAMILIES if family.buckets)
+    lines = ["Bounds of the buckets, in seconds:", ""]
+    for bounds in sets:
+        names = _labels(f"`{family.name}`" for family in FAMILIES if family.buckets == bounds)
+        lines.append(f"* {' '.join(f'{bound:g}' for bound in bounds)}: {names}")
+    return lines
 
 
 def _quirks() -> list[str]:
@@ -77,17 +159,23 @@ def _quirk(quirk: Quirk) -> str:
 
 
 def _settings(settings: Iterable[Setting]) -> list[str]:
-    head = [
-        "## Settings",
-        "",
-        "| setting | default | unit | environment | what it is |",
-        "| --- | --- | --- | --- | --- |",
-    ]
     rows = (
         _row(f"`{each.name}`", f"`{each.default}`" if each.default else "", each.unit, f"`{each.variable}`", each.help)
         for each in settings
     )
-    return [*head, *rows, ""]
+    return ["## Settings", "", *_table("setting", "default", "unit", "environment", "what it is"), *rows, ""]
+
+
+def _table(*heads: str) -> list[str]:
+    return [_row(*heads), _row(*("---" for _ in heads))]
+
+
+def _names(dimensions: Iterable[Dimension]) -> str:
+    return ", ".join(f"`{each.name}`" for each in dimensions)
+
+
+def _labels(labels: Iterable[str]) -> str:
+    return ", ".join(labels)
 
 
 def _row(*cells: str) -> str:

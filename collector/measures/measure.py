@@ -21,6 +21,7 @@ class Kind(StrEnum):
     TOTAL = "total"  # sum of a column                    adds up
     DISTINCT = "distinct"  # different values of a column       does not add up
     MEAN = "mean"  # sum of a column / rows that have it
+    BUCKETS = "buckets"  # rows by the first of `bounds` that is not below the column; for faces, not in the catalogue
     QUANTILE = "quantile"  # exact, interpolated (quantile_cont)
     RATIO = "ratio"  # one measure / another, each summed first
     RATE = "rate"  # an additive measure / seconds of the step
@@ -135,6 +136,7 @@ class Measure:
     scale: int = 1  # of a ratio or mean: 1000 makes it per mille, or milliseconds
     rounding: Rounding | None = None  # of a ratio or mean; None: as it is
     of_zero: float | None = None  # a ratio whose denominator is zero; None: not known
+    bounds: tuple[float, ...] = ()
     parts: tuple[Measure, ...] = ()
     by: tuple[Dimension, ...] = ()
     always_by: tuple[Dimension, ...] = ()

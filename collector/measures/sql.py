@@ -210,6 +210,8 @@ def _aggregate(cell: Sequence[Measure], is_filtered: bool, is_grouped: bool) -> 
             return f"count(DISTINCT {measure.column}){only}"
         case Kind.MEAN:
             return f"avg({measure.column}){only}"
+        case Kind.BUCKETS:
+            return f"histogram({measure.column}, {[*measure.bounds]}){only}"
         case Kind.QUANTILE:
             ranks = ", ".join(str(each.quantile) for each in cell)
             wanted = ranks if len(cell) == 1 else f"[{ranks}]"  # a list of ranks gives a list, even of one
