@@ -1,0 +1,258 @@
+"""One pass over Dify's database: read what is new, put it with its watermark, say how it went.
+
+What comes in are an address and narrow callables of the store; what goes out are batches into `put`, and one Pull per
+stream. Every pass is one snapshot, so runs, nodes and messages agree. A stream that fails says so in its Pull and the
+others go on; a batch that was put is never lost, and putting it again changes nothing. Never decides when to run.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from itertools import chain, islice
+from typing import TypeAlias, TypeVar
+
+import msgspec
+import structlog
+
+from collector.errors import DifyMetricError, Forbidden, SettingsError, StoreError, Unavailable
+from collector.pull.database import gone
+from collector.pull.database import reader as streams
+from collector.pull.database.connection import look
+from collector.pull.database.limits import NEVER, Backlog, Reading
+from collector.pull.database.reader import Batches, Reader
+from collector.records import DATABASE, App, Feedback, Message, Pull, Record, Run, Watermark
+
+log = structlog.get_logger()
+
+Put: TypeAlias = Callable[[list[Record], list[Watermark]], object]
+Marks: TypeAlias = Callable[[str, str, str], datetime | None]
+Progress: TypeAlias = Callable[[str, int], None]
+
+SLACK = timedelta(hours=1)
+"""A node is dated by another process than its run: how far before its run it may seem to begin."""
+
+_R = TypeVar("_R", bound=Record)
+_RUNS_AT_ONCE = 5000
+_ERROR_CLASSES = ((Forbidden, "forbidden"), (Unavailable, "unavailable"), (StoreError, "store"))
+
+
+class Counts(msgspec.Struct):
+    """What a stream took, for its Pull."""
+
+    requests: int = 0
+    pages: int = 0
+    records: int = 0
+    failures: int = 0
+
+
+class Pass:
+    """The state of one pass; `run` it once."""
+
+    def __init__(
+        self,
+        put: Put,
+        watermark: Marks,
+        clock: Callable[[], datetime],
+        reading: Reading,
+        backlog: Backlog,
+        on_progress: Progress | None,
+    ) -> None:
+        self._put, self._watermark, self._clock, self._on_progress = put, watermark, clock, on_progress
+        self._reading, self._backlog = reading, backlog
+        self._started = clock()
+        self._nodes_until = reading.until + reading.open_run_max_age
+        self._few: list[Run] | None = None  # new runs, when they are few
+        self._reopened: list[Run] = []  # runs that were open before this pass's period
+        self._are_leaves_known = False  # whether the nodes of all these were put
+        self.pulls: list[Pull] = []
+
+    def run(self, dsn: str, sleep: Callable[[float], None]) -> None:
+        """Every stream in its turn. A store that refuses, or a server that is gone, ends the pass."""
+        try:
+            with look(dsn, self._reading.limits, self._clock, sleep) as self._view:
+                self._read_all()
+        except (Unavailable, Forbidden) as error:
+            self._give_up(error)
+
+    def _read_all(self) -> None:
+        reading = self._reading
+        ages = {"open_run_max_age": reading.open_run_max_age, "open_message_max_age": reading.open_message_max_age}
+        self._reader = Reader(self._view, self._started, **ages)
+        batches: Mapping[str, Callable[[], Batches]] = {
+            streams.APPS: self._apps,
+            streams.USERS: lambda: self._new(streams.USERS),
+            streams.NODES: self._nodes,
+            streams.RUNS: self._runs,
+            streams.MESSAGES: self._messages,
+            streams.CONVERSATIONS: lambda: self._new(streams.CONVERSATIONS),
+            streams.FEEDBACK: self._feedback,
+        }
+        for stream in streams.STREAMS:
+            error = self._stream(stream, batches[stream])
+            if error is not None and (isinstance(error, StoreError) or not self._view.is_open):
+                self._give_up(error)
+                return
+
+    def _stream(self, stream: str, batches: Callable[[], Batches]) -> DifyMetricError | None:
+        """Put one stream, its watermark with the last batch; the error that ended it, if one did."""
+        started, counts, asked, failed = self._clock(), Counts(), self._view.requests, self._reader.failures
+        error: DifyMetricError | None = None
+        try:
+            with self._view.guarded():
+                self._put_all(stream, batches(), counts)
+        except SettingsError:
+            raise
+        except DifyMetricError as raised:
+            error = raised
+        counts.requests, counts.failures = self._view.requests - asked, self._reader.failures - failed
+        self._note(stream, started, counts, error)
+        return error
+
+    def _put_all(self, stream: str, batches: Batches, counts: Counts) -> None:
+        last: list[Record] = []
+        for batch in batches:
+            if last:
+                self._put(last, [])
+            last = batch
+            counts.pages += 1
+            counts.records += len(batch)
+            if self._on_progress:
+                self._on_progress(stream, counts.records)
+        self._put(last, [self._mark(stream)])
+
+    def _apps(self) -> Batches:
+        """Every app; those the store knows in these workspaces and Dify no longer has are deleted."""
+        missing = dict(self._backlog.apps)
+        for batch in self._new(streams.APPS):
+            for app in _only(App, batch):
+                missing.pop(app.id, None)
+            yield batch
+        here = self._reader.workspaces() if missing else set()
+        yield [gone.deleted_app(app, self._started) for app, workspace in missing.items() if workspace in here]
+
+    def _nodes(self) -> Batches:
+        """The nodes of new and of open runs, and single steps.
+
+        Few new runs have their nodes looked up run by run; of many, the table is read through once.
+        """
+        since = self._since(streams.NODES, streams.RUNS)
+        most = self._reading.runs_by_index
+        batches = self._reader.read(streams.RUNS, since, self._reading.until)
+        first = list(islice((run for batch in batches for run in _only(Run, batch)), most + 1))
+        self._reopened = self._reread_runs(since)
+        if len(first) <= most:
+            self._few = first
+            yield from self._reader.nodes_of(chain(first, self._reopened))
+            yield from self._reader.single_steps(since - SLACK, self._reading.until)
+        else:
+            yield from self._reader.nodes_of(self._reopened)
+            yield from self._reader.read(streams.NODES, since - SLACK, self._nodes_until)
+        self._are_leaves_known = True
+
+    def _runs(self) -> Batches:
+        """New and reopened runs. Without their nodes, reopened ones are left open: the next pass finds them again."""
+        if self._are_leaves_known:
+            yield from _chunks([self._with_leaves(run) for run in self._reopened])
+        if self._few is not None:
+            yield from _chunks([self._with_leaves(run) for run in self._few])
+        else:
+            for batch in self._reader.read(streams.RUNS, self._since(streams.NODES, streams.RUNS), self._reading.until):
+                yield [self._with_leaves(run) for run in _only(Run, batch)]
+
+    def _messages(self) -> Batches:
+        """New and open messages; open ones that are gone are stale once they are old enough."""
+        yield from self._new(streams.MESSAGES)
+        missing = dict(self._backlog.open_messages)
+        for batch in self._reader.reread_messages(list(missing)):
+            for message in _only(Message, batch):
+                missing.pop(message.id, None)
+            yield batch
+        yield [*gone.stale_messages(missing, self._started - self._reading.open_message_max_age, self._started)]
+
+    def _feedback(self) -> Batches:
+        """Ratings that changed; those the store knows and Dify no longer has are withdrawn, if their message stands."""
+        since, missing = self._since(streams.FEEDBACK), set(self._backlog.ratings)
+        for batch in self._reader.read(streams.FEEDBACK, since, self._reading.until):
+            ratings = list(_only(Feedback, batch))
+            missing.difference_update(rating.id for rating in ratings)
+            yield [rating for rating in ratings if rating.updated_at is None or rating.updated_at >= since]
+        standing = self._reader.existing({gone.message_of(rating) for rating in missing})
+        yield [
+            gone.withdrawn(rating, self._started) for rating in sorted(missing) if gone.message_of(rating) in standing
+        ]
+
+    def _new(self, stream: str) -> Batches:
+        return self._reader.read(stream, self._since(stream), self._reading.until)
+
+    def _reread_runs(self, since: datetime) -> list[Run]:
+        """The runs that were open and begin before this pass's period; those that are gone are stale in time."""
+        missing = {run: at for run, at in self._backlog.open_runs.items() if at < since}
+        if not missing:
+            return []
+        batches = self._reader.reread_runs(list(missing), min(missing.values()))
+        found = [run for batch in batches for run in _only(Run, batch)]
+        for run in found:
+            missing.pop(run.id, None)
+        return found + gone.stale_runs(missing, self._started - self._reading.open_run_max_age, self._started)
+
+    def _with_leaves(self, run: Run) -> Run:
+        """All nodes of a final run are known when they were read, and it ended within the period they were read of."""
+        if not (self._are_leaves_known and run.is_final and (run.finished_at or NEVER) < self._nodes_until):
+            return run
+        return msgspec.structs.replace(run, leaves_known=True)
+
+    def _since(self, *names: str) -> datetime:
+        marks = [self._watermark(DATABASE, name, "") for name in names]
+        return min(mark - self._reading.overlap if mark else self._reading.since for mark in marks)
+
+    def _mark(self, stream: str) -> Watermark:
+        until = min(self._started, self._reading.until)
+        return Watermark(source=DATABASE, stream=stream, app_id="", complete_until=until)
+
+    def _give_up(self, error: DifyMetricError) -> None:
+        """Note the streams that were not come to as failed by the same error."""
+        done = {pull.stream for pull in self.pulls}
+        for stream in streams.STREAMS:
+            if stream not in done:
+                self._note(stream, self._clock(), Counts(), error)
+
+    def _note(self, stream: str, started: datetime, counts: Counts, error: DifyMetricError | None) -> None:
+        pull = Pull(
+            source=DATABASE,
+            seen_at=started,
+            id=str(uuid.uuid4()),
+            stream=stream,
+            created_at=started,
+            seconds=(self._clock() - started).total_seconds(),
+            requests=counts.requests,
+            pages=counts.pages,
+            records=counts.records,
+            parse_failures=counts.failures,
+            error_class=_error_class(error),
+            is_complete=error is None,
+        )
+        self.pulls.append(pull)
+        said = {"source": DATABASE, "stream": stream, "records": pull.records, "seconds": round(pull.seconds, 3)}
+        if pull.parse_failures:
+            log.warning("rows set aside", **said, rows=pull.parse_failures)
+        if error is None:
+            log.info("pull finished", **said, pages=pull.pages)
+        else:
+            log.warning("pull failed", **said, error_class=pull.error_class, reason=str(error))
+
+
+def _error_class(error: DifyMetricError | None) -> str | None:
+    if error is None:
+        return None
+    return next((name for kind, name in _ERROR_CLASSES if isinstance(error, kind)), "other")
+
+
+def _only(kind: type[_R], batch: list[Record]) -> Iterator[_R]:
+    return (record for record in batch if isinstance(record, kind))
+
+
+def _chunks(some: list[Run]) -> Batches:
+    for start in range(0, len(some), _RUNS_AT_ONCE):
+        yield [*some[start : start + _RUNS_AT_ONCE]]
