@@ -32,7 +32,7 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdroppe
 """  # the catalogue, not information_schema: that one hides what the role may not read
 
 _REFUSED = ("password authentication failed", "no password supplied", "authentication failed", "no pg_hba.conf entry")
-_MISNAMED = ("does not exist", "could not translate host name")
+_MISNAMED = "does not exist"
 
 
 class Look:
@@ -125,8 +125,8 @@ def _refusal(text: str, place: str) -> DifyMetricError:
     """Why no connection came about: libpq tells it in words only. Its words are not repeated."""
     if any(words in text for words in _REFUSED):
         return Unauthorized(f"Dify's database refused {place}: check user, password and pg_hba.conf")
-    if any(words in text for words in _MISNAMED):
-        return SettingsError(f"no such host, user or database: {place}; check the database's address")
+    if _MISNAMED in text:
+        return SettingsError(f"no such user or database: {place}; check the database's address")
     return Unavailable(f"Dify's database cannot be reached as {place}; is it running, and open to this machine?")
 
 

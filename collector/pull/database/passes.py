@@ -107,12 +107,12 @@ class Pass:
         except DifyMetricError as raised:
             error = raised
         counts.requests, counts.failures = self._view.requests - asked, self._reader.failures - failed
-        self._note(stream, started, counts, error)
+        self._say(self._note(stream, started, counts, error), error)
         return error
 
     def _put_all(self, stream: str, batches: Batches, counts: Counts) -> None:
         last: list[Record] = []
-        for batch in batches:
+        for batch in filter(None, batches):
             if last:
                 self._put(last, [])
             last = batch
@@ -214,11 +214,12 @@ class Pass:
     def _give_up(self, error: DifyMetricError) -> None:
         """Note the streams that were not come to as failed by the same error."""
         done = {pull.stream for pull in self.pulls}
-        for stream in streams.STREAMS:
-            if stream not in done:
-                self._note(stream, self._clock(), Counts(), error)
+        missed = [stream for stream in streams.STREAMS if stream not in done]
+        for stream in missed:
+            self._note(stream, self._clock(), Counts(), error)
+        log.warning("pass given up", source=DATABASE, streams=missed, reason=str(error))
 
-    def _note(self, stream: str, started: datetime, counts: Counts, error: DifyMetricError | None) -> None:
+    def _note(self, stream: str, started: datetime, counts: Counts, error: DifyMetricError | None) -> Pull:
         pull = Pull(
             source=DATABASE,
             seen_at=started,
@@ -234,11 +235,20 @@ class Pass:
             is_complete=error is None,
         )
         self.pulls.append(pull)
-        said = {"source": DATABASE, "stream": stream, "records": pull.records, "seconds": round(pull.seconds, 3)}
+        return pull
+
+    def _say(self, pull: Pull, error: DifyMetricError | None) -> None:
+        said: dict[str, object] = {
+            "source": DATABASE,
+            "stream": pull.stream,
+            "records": pull.records,
+            "pages": pull.pages,
+        }
+        said["seconds"] = round(pull.seconds, 3)
         if pull.parse_failures:
             log.warning("rows set aside", **said, rows=pull.parse_failures)
         if error is None:
-            log.info("pull finished", **said, pages=pull.pages)
+            log.info("pull finished", **said)
         else:
             log.warning("pull failed", **said, error_class=pull.error_class, reason=str(error))
 
