@@ -76,6 +76,11 @@ class Postgres:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return name
 
+    def drop(self, name: str) -> None:
+        """Away with a database, and with whoever is connected to it."""
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
     def execute(self, database: str, *statements: str) -> None:
         """Run statements as the owner, committed together."""
         with psycopg.connect(self.dsn(database)) as connection:
