@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -51,15 +52,21 @@ class Look:
         self.schema = Schema(self.rows(_COLUMNS, {"tables": list(TABLES)}))
 
     def batches(self, sql: str, parameters: Parameters) -> Iterator[list[Row]]:
-        """The rows of a query, at most `fetch_rows` at a time, through a cursor of the server."""
-        started, count = self._clock(), 0
-        with _translated(), self._connection.cursor(name=f"dify_metric_{next(self._cursors)}") as cursor:
+        """The rows of a query, at most `fetch_rows` at a time, through a cursor of the server.
+
+        The next batch is asked for before one is handed over, so that the server works while we do.
+        """
+        started, count, size = self._clock(), 0, self._limits.fetch_rows
+        name = f"dify_metric_{next(self._cursors)}"
+        with _translated(), self._connection.cursor(name) as cursor, ThreadPoolExecutor(1, "fetch") as ahead:
             cursor.execute(sql.encode(), parameters, binary=True)
-            while rows := cursor.fetchmany(self._limits.fetch_rows):
+            coming = ahead.submit(cursor.fetchmany, size)
+            while rows := self._awaited(coming):
                 self.requests += 1
                 count += len(rows)
-                yield rows
                 self._wait(started, count)
+                coming = ahead.submit(cursor.fetchmany, size)
+                yield rows
 
     def rows(self, sql: str, parameters: Parameters) -> list[Row]:
         """All rows of a query that gives few."""
@@ -77,6 +84,13 @@ class Look:
     def is_open(self) -> bool:
         """Whether the server is still there."""
         return not self._connection.closed
+
+    def _awaited(self, coming: Future[list[Row]]) -> list[Row]:
+        try:
+            return coming.result()
+        except KeyboardInterrupt:  # the thread is not told: let the server end what it waits for
+            self._connection.cancel()
+            raise
 
     def _wait(self, started: datetime, count: int) -> None:
         if self._limits.rows_per_second:

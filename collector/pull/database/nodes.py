@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, TypeAlias
 
@@ -33,15 +33,19 @@ from collector.pull.database.values import CUT, cut_sql, last_members, loose_jso
 from collector.records import FINAL_NODE_STATUSES, ModelCall, NodeExecution
 
 IN_PERIOD = "n.created_at >= %(since)s AND n.created_at < %(until)s"
-WHOLE_BYTES, TAIL, HEAD = 8192, 2048, 64
+WHOLE_BYTES, TAIL, HEAD = 4096, 2048, 64
 """JSON longer than WHOLE_BYTES comes as its first HEAD and last TAIL characters: usage stands behind the prompts."""
 
 Whole: TypeAlias = Callable[[list[str]], dict[str, tuple[str | None, str | None]]]
 """Ids of nodes -> their process_data and outputs, uncut."""
 
-_TELLING = ", ".join(f"'{kind}'" for kind in sorted(CALLING_NODES | PERHAPS_CALLING_NODES))
-_FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL_NODE_STATUSES))
-_TELLS = f"n.node_type IN ({_TELLING}) AND n.status IN ({_FINAL})"
+
+def _listed(words: frozenset[str]) -> str:
+    return ", ".join(f"'{word}'" for word in sorted(words))
+
+
+_TELLS = f"""n.node_type IN ({_listed(CALLING_NODES | PERHAPS_CALLING_NODES)})
+      AND n.status IN ({_listed(FINAL_NODE_STATUSES)})"""
 _PROCESS_TELLS = """strpos(coalesce(n.process_data, ''), '_tokens"') > 0"""
 _OUTPUTS_TELL = """strpos(coalesce(n.outputs, ''), '_tokens"') > 0"""
 
@@ -51,14 +55,19 @@ def _cut(column: str) -> str:
     return cut_sql(column, whole=WHOLE_BYTES, head=head, tail=TAIL)
 
 
+_IS_DEBUG = f"""CASE WHEN n.workflow_run_id IS NULL THEN nullif(n.triggered_from = 'single-step', FALSE)
+      ELSE r.triggered_from IN ({_listed(DEBUG_TRIGGERS)}) END"""
+"""A single step is a test; a node of a run is what its run is; of a run that is gone nothing is known."""
+
 _COLUMNS = f"""
-    SELECT n.id::text, n.tenant_id::text, n.app_id::text, n.workflow_run_id::text, n.triggered_from, r.triggered_from,
-      m.id::text, m.conversation_id::text, n.node_id, n.node_type, n.title, n.status, n.error, n.elapsed_time,
-      n.execution_metadata, n.created_at, n.finished_at,
+    SELECT n.id::text, n.tenant_id::text, n.app_id::text, n.workflow_run_id::text, m.id::text, m.conversation_id::text,
+      {_IS_DEBUG}, n.node_id, n.node_type, n.title, n.status, n.error, n.elapsed_time, n.execution_metadata,
+      n.created_at AT TIME ZONE 'UTC', n.finished_at AT TIME ZONE 'UTC',
       CASE WHEN {_TELLS} THEN {_cut("n.process_data")} END,
-      CASE WHEN {_TELLS} AND NOT {_PROCESS_TELLS} AND {_OUTPUTS_TELL} THEN {_cut("n.outputs")} END,
-      {_TELLS} AND {_PROCESS_TELLS} AND {_OUTPUTS_TELL}
+      CASE WHEN {_TELLS} AND {_OUTPUTS_TELL}
+        THEN CASE WHEN {_PROCESS_TELLS} THEN chr(1) ELSE {_cut("n.outputs")} END END
 """
+"""The outputs come where usage may stand there and not in process_data; where it may in both, CUT says so."""
 
 NODES_SQL = f"""{_COLUMNS}
     FROM workflow_node_executions n
@@ -150,11 +159,11 @@ def node_records(
     odd = [row for row in rows if not _plain(row, source, seen_at, records)]
     if not odd:
         return records, 0
-    texts = whole([row[0] for row in odd if row[-1] or _is_cut(row[-3]) or _is_cut(row[-2])])
+    texts = whole([row[0] for row in odd if _is_cut(row[-1]) or _is_cut(row[-2])])
     failures = 0
     for row in odd:
         try:
-            records.extend(_by_ledger(row, source, seen_at, *texts.get(row[0], (row[-3], row[-2]))))
+            records.extend(_by_ledger(row, source, seen_at, *texts.get(row[0], row[-2:])))
         except ShapeError:
             failures += 1
     return records, failures
@@ -162,8 +171,8 @@ def node_records(
 
 def _plain(row: Row, source: str, seen_at: datetime, records: list[NodeExecution | ModelCall]) -> bool:
     """Append what a row of a common shape says; False, and nothing is appended, for every other row."""
-    (key, workspace, app, run, kind, trigger, message, conversation, node_id, node_type, title, status, error, elapsed,
-     written, created, finished, process, *_) = row  # fmt: skip
+    (key, workspace, app, run, message, conversation, is_debug, node_id, node_type, title, status, error, elapsed,
+     written, created_at, finished_at, process, _) = row  # fmt: skip
     is_final = status in FINAL_NODE_STATUSES
     is_calling = is_final and node_type in CALLING_NODES
     if node_type in CONTAINER_NODES or not status or elapsed is None or not 0 <= elapsed <= 1e9:
@@ -178,9 +187,8 @@ def _plain(row: Row, source: str, seen_at: datetime, records: list[NodeExecution
         told = _read(process)
         if told is None:
             return False
-    is_debug = _is_debug(kind, trigger, run)
-    created_at = created.replace(tzinfo=UTC)
-    finished_at = finished.replace(tzinfo=UTC) if is_final and finished is not None else None
+    if not is_final:
+        finished_at = elapsed = None
     wrong = error_class(error) if error and is_final and status != "succeeded" else None
     records.append(
         NodeExecution(
@@ -199,7 +207,7 @@ def _plain(row: Row, source: str, seen_at: datetime, records: list[NodeExecution
             is_debug=is_debug,
             created_at=created_at,
             finished_at=finished_at,
-            elapsed_seconds=elapsed if is_final else None,
+            elapsed_seconds=elapsed,
             reported_tokens=metadata.total_tokens if is_final else None,
             error_class=wrong,
         )
@@ -286,8 +294,8 @@ def _read_ends(written: str) -> tuple[_Process | None, bool | None]:
 def _by_ledger(
     row: Row, source: str, seen_at: datetime, process: str | None, outputs: str | None
 ) -> list[NodeExecution | ModelCall]:
-    (key, workspace, app, run, kind, trigger, message, conversation, node_id, node_type, title, status, error, elapsed,
-     metadata, created, finished, *_) = row  # fmt: skip
+    (key, workspace, app, run, message, conversation, is_debug, node_id, node_type, title, status, error, elapsed,
+     metadata, created_at, finished_at, *_) = row  # fmt: skip
     raw: Json = {
         "id": key,
         "node_id": node_id,
@@ -299,8 +307,8 @@ def _by_ledger(
         "execution_metadata": loose_json(metadata),
         "process_data": loose_json(process),
         "outputs": loose_json(outputs),
-        "created_at": created.isoformat(),
-        "finished_at": finished.isoformat() if finished is not None else None,
+        "created_at": created_at.isoformat(),
+        "finished_at": finished_at.isoformat() if finished_at is not None else None,
     }
     telling = Telling(
         source=source,
@@ -310,17 +318,10 @@ def _by_ledger(
         run_id=run,
         message_id=message,
         conversation_id=conversation,
-        is_debug=_is_debug(kind, trigger, run),
+        is_debug=is_debug,
     )
     node, call = node_facts(raw, telling)
     return [node] if call is None else [node, call]
-
-
-def _is_debug(kind: str, run_trigger: str | None, run: str | None) -> bool | None:
-    """A single step is a test; a node of a run is what its run is; of a run that is gone nothing is known."""
-    if run is None:
-        return kind == "single-step" or None
-    return run_trigger in DEBUG_TRIGGERS if run_trigger is not None else None
 
 
 def _has_image(prompts: list[_Prompt] | None) -> bool | None:

@@ -16,7 +16,7 @@ from collector.pull.database import Reading
 from collector.pull.database.nodes import node_records
 from collector.pull.database.values import loose_json
 from collector.records import ModelCall, NodeExecution, Run
-from tests.pull.database.world import AFTERWARDS, PROCESS, TENANT, USAGE, USER, WORKFLOW, World, key, naive
+from tests.pull.database.world import AFTERWARDS, PROCESS, TENANT, USAGE, USER, WORKFLOW, World, key
 
 numbers = st.sampled_from([0, 1, 57, 346, -1, 2.5, "12", "", None, True, 10**12])
 prices = st.sampled_from(["0.0000194", "0", "0.0", "0E-7", "", "NaN", "free", None, 0.25, "123456789012345", "-0.5"])
@@ -78,20 +78,20 @@ def rows(
     error: str | None = None,
 ) -> list[tuple[Any, ...]]:
     """One row as the server gives it, its JSON uncut."""
-    at, names = naive(AFTERWARDS), ("n", "tenant", "app", "run", "workflow-run", "app-run", "m", "c")
-    return [(*names, "node", kind, "Node", status, error, elapsed, written, at, at, process, outputs, False)]
+    names, at = ("n", "tenant", "app", "run", "m", "c", False), AFTERWARDS
+    return [(*names, "node", kind, "Node", status, error, elapsed, written, at, at, process, outputs)]
 
 
 def the_ledger(row: tuple[Any, ...]) -> list[NodeExecution | ModelCall]:
     """What the ledger makes of the same row."""
     raw = {
-        **dict(zip(["node_id", "node_type", "title", "status", "error", "elapsed_time"], row[8:14], strict=True)),
+        **dict(zip(["node_id", "node_type", "title", "status", "error", "elapsed_time"], row[7:13], strict=True)),
         "id": "n",
-        "execution_metadata": loose_json(row[14]),
-        "process_data": loose_json(row[17]),
-        "outputs": loose_json(row[18]),
-        "created_at": row[15].isoformat(),
-        "finished_at": row[16].isoformat(),
+        "execution_metadata": loose_json(row[13]),
+        "process_data": loose_json(row[16]),
+        "outputs": loose_json(row[17]),
+        "created_at": row[14].isoformat(),
+        "finished_at": row[15].isoformat(),
     }
     telling = Telling(
         source="database",
