@@ -10,7 +10,7 @@ from collector.fields import text
 from collector.ledger import Telling, provider_name
 from collector.pull.database.connection import Row
 from collector.pull.database.schema import Schema
-from collector.pull.database.values import loose_json, utc
+from collector.pull.database.values import loose_json
 from collector.records import App, User
 
 WORKFLOW_MODES = ("workflow", "advanced-chat")
@@ -22,7 +22,7 @@ def apps_sql(schema: Schema) -> str:
     provider, model = (schema.optional("app_model_configs", "c", column) for column in ("provider", "model_id"))
     return f"""
     SELECT a.id::text, a.tenant_id::text, a.name, a.mode, {_tags_sql(schema)}, a.workflow_id IS NOT NULL,
-      c.model, {provider}, {model}, a.created_at, a.updated_at
+      c.model, {provider}, {model}, a.created_at AT TIME ZONE 'UTC', a.updated_at AT TIME ZONE 'UTC'
     FROM apps a LEFT JOIN app_model_configs c ON c.id = a.app_model_config_id
     WHERE {hidden} IS NOT TRUE
     """
@@ -45,8 +45,8 @@ def app(row: Row, telling: Telling) -> App:
         is_published=has_workflow if is_flow else model_told is not None,
         model_provider=None if is_flow else provider_name(provider_told),
         model_name=None if is_flow else model_told,
-        created_at=utc(created),
-        updated_at=utc(updated),
+        created_at=created,
+        updated_at=updated,
     )
 
 

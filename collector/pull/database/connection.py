@@ -128,7 +128,8 @@ def _connect(dsn: str) -> psycopg.Connection[Row]:
         ) from None
     place = f"{known.get('user', 'the current user')} at {known.get('host', 'the local socket')}"
     place += f":{known.get('port', 5432)}/{known.get('dbname', '')}"
-    settings = {"connect_timeout": _CONNECT_SECONDS, **known, "application_name": "dify-metric"}
+    settings = {"connect_timeout": _CONNECT_SECONDS, **known}
+    settings |= {"application_name": "dify-metric", "client_encoding": "utf-8"}
     try:
         return psycopg.connect(**settings, prepare_threshold=None)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
@@ -163,7 +164,7 @@ def _translated() -> Iterator[None]:
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:
         raise SettingsError(f"Dify's database changed while it was read ({_code(error)}); start again") from None
     except psycopg.Error as error:
-        raise Unavailable(f"Dify's database stopped answering ({_code(error)}); trying later") from None
+        raise Unavailable(f"Dify's database did not answer ({_code(error)}); trying later") from None
 
 
 def _code(error: psycopg.Error) -> str:

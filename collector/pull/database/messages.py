@@ -16,7 +16,7 @@ from collector.fields import money, seconds
 from collector.ledger import CHAT_MODES, Telling, Usage, error_class, has_image, message_call, provider_name
 from collector.pull.database.connection import Row
 from collector.pull.database.schema import Schema
-from collector.pull.database.values import CUT, cut_sql, last_members, loose_json, strict_json, utc
+from collector.pull.database.values import CUT, cut_sql, last_members, loose_json, strict_json
 from collector.records import STALE, Conversation, Feedback, Message, ModelCall
 
 IN_PERIOD = "m.created_at >= %(since)s AND m.created_at < %(until)s"
@@ -34,7 +34,7 @@ def messages_sql(schema: Schema, where: str) -> str:
       m.status, m.error, {schema.optional("messages", "m", "invoke_from")}, m.from_source, m.from_end_user_id::text,
       m.from_account_id::text, u.session_id, m.answer = '', m.message_tokens, m.answer_tokens,
       m.provider_response_latency, m.total_price, m.currency, m.model_provider, m.model_id, {_PROMPTS}, {metadata},
-      m.created_at
+      m.created_at AT TIME ZONE 'UTC'
     FROM messages m
     LEFT JOIN apps a ON a.id = m.app_id
     LEFT JOIN end_users u ON u.id = m.from_end_user_id
@@ -48,30 +48,13 @@ _PROMPTS = """CASE WHEN m.workflow_run_id IS NOT NULL OR left(m.message::text, 2
 
 
 def message(row: Row, telling: Telling, stale_before: datetime) -> list[Message | ModelCall]:
-    """A row of `messages_sql` -> the message, and the call it is in apps without nodes.
-
-    Dify makes the row empty, fills it at the end and marks no end: what is empty is open, and since before
-    `stale_before` stale.
-    """
-    (key, workspace, app, conversation, run, mode, status, error, invoked, source, end_user, account, session, is_empty,
+    """A row of `messages_sql` -> the message, and the call it is in apps without nodes."""
+    (key, workspace, app, conversation, run, mode, told, error, invoked, source, end_user, account, session, is_empty,
      tokens_in, tokens_out, latency, price, currency, provider, model, prompts, metadata, created) = row  # fmt: skip
-    created_at, is_debug = utc(created), _is_debug(invoked, source)
     took = seconds({"provider_response_latency": latency}, "provider_response_latency")
-    is_told = bool(tokens_in or tokens_out)
-    is_open = status not in _STATUSES or (status == "normal" and is_empty and not is_told and not took)
-    is_stale = is_open and created_at is not None and created_at < stale_before
-    words = (STALE if is_stale else "open") if is_open else _STATUSES[status]
-    # Dify writes zeros where it failed; what was spent and how long it took is not known.
-    is_blank = is_open or (words == "failed" and not is_told)
-    usage = Usage(
-        input_tokens=tokens_in,
-        output_tokens=tokens_out,
-        tokens=tokens_in + tokens_out,
-        cost=money({"total_price": str(price)}, "total_price") if price is not None else None,
-        currency=(currency or None) if price is not None else None,
-        latency_seconds=took if took or not (is_open or words == "failed") else None,
-        time_to_first_token_seconds=_first_token(metadata),
-    )
+    is_blank = not (tokens_in or tokens_out)
+    status = _status(told, is_empty=is_empty and is_blank and not took, is_old=created < stale_before)
+    is_final = status in _STATUSES.values()
     found = Message(
         source=telling.source,
         seen_at=telling.seen_at,
@@ -80,37 +63,80 @@ def message(row: Row, telling: Telling, stale_before: datetime) -> list[Message 
         workspace_id=workspace,
         conversation_id=conversation,
         run_id=run,
-        status=words,
-        is_final=not is_open,
+        status=status,
+        is_final=is_final,
         invoke_from=invoked,
-        is_debug=is_debug,
+        is_debug=_is_debug(invoked, source),
         user_id=end_user or account,
         user_kind=_kind(end_user, account),
         session_id=session,
-        created_at=created_at,
-        finished_at=_after(created_at, usage.latency_seconds),
-        latency_seconds=usage.latency_seconds,
-        time_to_first_token_seconds=None if is_open else usage.time_to_first_token_seconds,
-        reported_input_tokens=None if is_open else usage.input_tokens,
-        reported_output_tokens=None if is_open else usage.output_tokens,
-        reported_cost=None if is_open else usage.cost,
-        currency=None if is_open else usage.currency,
-        error_class=error_class(error) if words == "failed" else None,
+        created_at=created,
+        error_class=error_class(error) if status == "failed" else None,
     )
-    if is_open or (mode not in CHAT_MODES if mode else run is not None):
+    if not is_final:
         return [found]
-    about = msgspec.structs.replace(
-        telling, app_id=app, workspace_id=workspace, conversation_id=conversation, is_debug=is_debug
+    # Dify writes zeros where it failed: how long that took, and what was spent on it, is not known.
+    took = took if took or status != "failed" else None
+    usage = Usage(
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        tokens=tokens_in + tokens_out,
+        cost=money({"total_price": str(price)}, "total_price") if price is not None else None,
+        currency=(currency or None) if price is not None else None,
+        latency_seconds=took,
+        time_to_first_token_seconds=_first_token(metadata),
     )
-    spent = Usage(latency_seconds=usage.latency_seconds) if is_blank else usage
-    call = message_call(spent, about, message_id=key, status=words, created_at=created_at, error=error)
-    image = has_image(loose_json(f'{{"prompts": {prompts}}}').get("prompts")) if prompts else None
-    return [
+    found = _with_usage(found, usage)
+    if mode not in CHAT_MODES if mode else run is not None:
+        return [found]
+    spent = Usage(latency_seconds=took) if is_blank and status == "failed" else usage
+    return [found, _call(found, telling, spent, error, provider, model, prompts)]
+
+
+def _status(told: str, *, is_empty: bool, is_old: bool) -> str:
+    """Dify makes a message empty, fills it at the end and marks no end: what is empty is open, and in time stale."""
+    if told in _STATUSES and not (told == "normal" and is_empty):
+        return _STATUSES[told]
+    return STALE if is_old else "open"
+
+
+def _with_usage(found: Message, usage: Usage) -> Message:
+    took = usage.latency_seconds
+    return msgspec.structs.replace(
         found,
-        msgspec.structs.replace(
-            call, model_provider=provider_name(provider), model_name=model or None, is_vision=image
-        ),
-    ]
+        finished_at=found.created_at + timedelta(seconds=took) if found.created_at and took is not None else None,
+        latency_seconds=took,
+        time_to_first_token_seconds=usage.time_to_first_token_seconds,
+        reported_input_tokens=usage.input_tokens,
+        reported_output_tokens=usage.output_tokens,
+        reported_cost=usage.cost,
+        currency=usage.currency,
+    )
+
+
+def _call(
+    found: Message,
+    telling: Telling,
+    spent: Usage,
+    error: str | None,
+    provider: str | None,
+    model: str | None,
+    prompts: str | None,
+) -> ModelCall:
+    about = msgspec.structs.replace(
+        telling,
+        app_id=found.app_id,
+        workspace_id=found.workspace_id,
+        conversation_id=found.conversation_id,
+        is_debug=found.is_debug,
+    )
+    call = message_call(
+        spent, about, message_id=found.id, status=found.status, created_at=found.created_at, error=error
+    )
+    image = has_image(loose_json(f'{{"prompts": {prompts}}}').get("prompts")) if prompts else None
+    return msgspec.structs.replace(
+        call, model_provider=provider_name(provider), model_name=model or None, is_vision=image
+    )
 
 
 def conversations_sql(schema: Schema) -> str:
@@ -118,7 +144,7 @@ def conversations_sql(schema: Schema) -> str:
     invoked = schema.optional("conversations", "c", "invoke_from")
     return f"""
     SELECT c.id::text, a.tenant_id::text, c.app_id::text, c.from_end_user_id::text, c.from_account_id::text,
-      u.session_id, {invoked}, c.from_source, c.created_at, c.updated_at,
+      u.session_id, {invoked}, c.from_source, c.created_at AT TIME ZONE 'UTC', c.updated_at AT TIME ZONE 'UTC',
       (SELECT count(*) FROM messages n WHERE n.conversation_id = c.id)
     FROM (SELECT DISTINCT m.conversation_id AS id FROM messages m WHERE {IN_PERIOD}) t
     JOIN conversations c ON c.id = t.id
@@ -140,8 +166,8 @@ def conversation(row: Row, telling: Telling) -> Conversation:
         user_kind=_kind(end_user, account),
         session_id=session,
         is_debug=_is_debug(invoked, source),
-        created_at=utc(created),
-        updated_at=utc(updated),
+        created_at=created,
+        updated_at=updated,
         messages=messages,
     )
 
@@ -150,7 +176,8 @@ def feedback_sql() -> str:
     """Every rating there is: they change in place and vanish without a trace, so they are compared whole."""
     return """
     SELECT f.message_id::text, f.from_source, f.app_id::text, a.tenant_id::text, f.conversation_id::text,
-      f.from_end_user_id::text, f.from_account_id::text, f.rating, f.created_at, f.updated_at
+      f.from_end_user_id::text, f.from_account_id::text, f.rating, f.created_at AT TIME ZONE 'UTC',
+      f.updated_at AT TIME ZONE 'UTC'
     FROM message_feedbacks f LEFT JOIN apps a ON a.id = f.app_id
     """
 
@@ -169,8 +196,8 @@ def feedback(row: Row, telling: Telling) -> Feedback:
         conversation_id=conversation_id,
         user_id=end_user or account,
         rating=rating,
-        created_at=utc(created),
-        updated_at=utc(updated),
+        created_at=created,
+        updated_at=updated,
     )
 
 
@@ -203,7 +230,3 @@ def _is_debug(invoke_from: str | None, from_source: str) -> bool | None:
 
 def _kind(end_user: str | None, account: str | None) -> str | None:
     return "end_user" if end_user else ("account" if account else None)
-
-
-def _after(at: datetime | None, took: float | None) -> datetime | None:
-    return at + timedelta(seconds=took) if at is not None and took is not None else None

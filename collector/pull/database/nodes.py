@@ -189,70 +189,67 @@ def _plain(row: Row, source: str, seen_at: datetime, records: list[NodeExecution
             return False
     if not is_final:
         finished_at = elapsed = None
-    wrong = error_class(error) if error and is_final and status != "succeeded" else None
-    records.append(
-        NodeExecution(
-            source=source,
-            seen_at=seen_at,
-            id=key,
-            run_id=run,
-            app_id=app,
-            workspace_id=workspace,
-            node_id=node_id or None,
-            node_type=node_type or None,
-            title=title or None,
-            container_id=metadata.iteration_id or metadata.loop_id or None,
-            status=status,
-            is_final=is_final,
-            is_debug=is_debug,
-            created_at=created_at,
-            finished_at=finished_at,
-            elapsed_seconds=elapsed,
-            reported_tokens=metadata.total_tokens if is_final else None,
-            error_class=wrong,
-        )
+    node = NodeExecution(
+        source=source,
+        seen_at=seen_at,
+        id=key,
+        run_id=run,
+        app_id=app,
+        workspace_id=workspace,
+        node_id=node_id or None,
+        node_type=node_type or None,
+        title=title or None,
+        container_id=metadata.iteration_id or metadata.loop_id or None,
+        status=status,
+        is_final=is_final,
+        is_debug=is_debug,
+        created_at=created_at,
+        finished_at=finished_at,
+        elapsed_seconds=elapsed,
+        reported_tokens=metadata.total_tokens if is_final else None,
+        error_class=error_class(error) if error and is_final and status != "succeeded" else None,
     )
-    if told is None:
-        return True
-    provider, name, is_vision, usage, cost = told
-    records.append(
-        ModelCall(
-            source=source,
-            seen_at=seen_at,
-            id=key,
-            run_id=run,
-            message_id=message,
-            conversation_id=conversation,
-            app_id=app,
-            workspace_id=workspace,
-            node_id=node_id or None,
-            node_type=node_type,
-            model_provider=provider,
-            model_name=name,
-            status="failed" if status in ("failed", "exception") else status,
-            is_final=True,
-            is_debug=is_debug,
-            is_vision=is_vision,
-            created_at=created_at,
-            finished_at=finished_at,
-            input_tokens=usage.prompt_tokens,
-            output_tokens=usage.completion_tokens,
-            tokens=usage.prompt_tokens + usage.completion_tokens,
-            cached_input_tokens=_either(usage.cached_tokens, usage.prompt_tokens_details, "cached_tokens"),
-            reasoning_output_tokens=_either(
-                usage.reasoning_tokens, usage.completion_tokens_details, "reasoning_tokens"
-            ),
-            cost=cost,
-            currency=(usage.currency or None) if cost is not None else None,
-            latency_seconds=usage.latency,
-            time_to_first_token_seconds=usage.time_to_first_token,
-            error_class=wrong,
-        )
-    )
+    records.append(node)
+    if told is not None:
+        records.append(_call(node, message, conversation, told))
     return True
 
 
 _Told: TypeAlias = tuple[str | None, str | None, bool | None, _Usage, Decimal | None]
+
+
+def _call(node: NodeExecution, message: str | None, conversation: str | None, told: _Told) -> ModelCall:
+    provider, name, is_vision, usage, cost = told
+    return ModelCall(
+        source=node.source,
+        seen_at=node.seen_at,
+        id=node.id,
+        run_id=node.run_id,
+        message_id=message,
+        conversation_id=conversation,
+        app_id=node.app_id,
+        workspace_id=node.workspace_id,
+        node_id=node.node_id,
+        node_type=node.node_type,
+        model_provider=provider,
+        model_name=name,
+        status="failed" if node.status in ("failed", "exception") else node.status,
+        is_final=True,
+        is_debug=node.is_debug,
+        is_vision=is_vision,
+        created_at=node.created_at,
+        finished_at=node.finished_at,
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        tokens=usage.prompt_tokens + usage.completion_tokens,
+        cached_input_tokens=_either(usage.cached_tokens, usage.prompt_tokens_details, "cached_tokens"),
+        reasoning_output_tokens=_either(usage.reasoning_tokens, usage.completion_tokens_details, "reasoning_tokens"),
+        cost=cost,
+        currency=(usage.currency or None) if cost is not None else None,
+        latency_seconds=usage.latency,
+        time_to_first_token_seconds=usage.time_to_first_token,
+        error_class=node.error_class,
+    )
 
 
 def _read(written: str | None) -> _Told | None:

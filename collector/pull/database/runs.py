@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from collector.ledger import Telling, run_fact
 from collector.pull.database.connection import Row
 from collector.pull.database.schema import Schema
-from collector.pull.database.values import utc
 from collector.records import FINAL_RUN_STATUSES, STALE, Run
 
 DEBUG_TRIGGERS = frozenset({"debugging", "rag-pipeline-debugging"})
@@ -27,8 +26,8 @@ def runs_sql(schema: Schema, where: str) -> str:
     return f"""
     SELECT r.id::text, r.tenant_id::text, r.app_id::text, r.workflow_id::text, r.version, r.triggered_from, r.status,
       r.error, r.elapsed_time, r.total_tokens, r.total_steps, {exceptions},
-      r.created_by_role, r.created_by::text, u.session_id, m.id::text, m.conversation_id::text, r.created_at,
-      r.finished_at
+      r.created_by_role, r.created_by::text, u.session_id, m.id::text, m.conversation_id::text,
+      r.created_at AT TIME ZONE 'UTC', r.finished_at AT TIME ZONE 'UTC'
     FROM workflow_runs r
     LEFT JOIN end_users u ON r.created_by_role = 'end_user' AND u.id = r.created_by
     LEFT JOIN messages m ON m.workflow_run_id = r.id AND m.created_at >= %(near)s AND m.created_at < %(far)s
@@ -39,8 +38,8 @@ def runs_sql(schema: Schema, where: str) -> str:
 def run(row: Row, telling: Telling, stale_before: datetime) -> Run:
     """A row of `runs_sql` -> Run; one open since before `stale_before` is stale."""
     (key, workspace, app, workflow, version, trigger, status, error, elapsed, tokens, steps, exceptions, role, by,
-     session, message, conversation, created, finished) = row  # fmt: skip
-    created_at, is_final = utc(created), status in FINAL_RUN_STATUSES
+     session, message, conversation, created_at, finished_at) = row  # fmt: skip
+    is_final = status in FINAL_RUN_STATUSES
     raw = {
         "id": key,
         "workflow_id": workflow,
@@ -61,12 +60,12 @@ def run(row: Row, telling: Telling, stale_before: datetime) -> Run:
         app_id=app,
         workspace_id=workspace,
         is_debug=trigger in DEBUG_TRIGGERS,
-        status=STALE if not is_final and created_at and created_at < stale_before else status,
+        status=STALE if not is_final and created_at < stale_before else status,
         user_id=by,
         user_kind=role,
         session_id=session,
         created_at=created_at,
-        finished_at=utc(finished) if is_final else None,
+        finished_at=finished_at if is_final else None,
     )
 
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from collector.errors import ShapeError
 from collector.fields import NOTHING, Json, decode
-
-
-def utc(at: datetime | None) -> datetime | None:
-    """Dify writes instants in UTC without saying so; microseconds are kept."""
-    return at.replace(tzinfo=UTC) if at is not None else None
 
 
 def loose_json(written: str | None) -> Json:

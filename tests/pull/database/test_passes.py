@@ -240,7 +240,7 @@ def test_a_conversation_with_a_new_message_is_told_again(world: World):
 
 def test_a_store_that_refuses_ends_the_pass_and_keeps_the_watermark(world: World):
     world.has_a_run()
-    world.refusing = lambda records: _holds(records, Run)
+    world.refusing = lambda world: _holds(world.putting, Run)
 
     pulls = world.pull()
 
@@ -256,7 +256,7 @@ def test_a_pass_that_broke_off_leaves_nothing_behind_and_nothing_twice(world: Wo
         world.has_a_run(f"r{number}")
         world.has_a_node(f"n{number}", run=f"r{number}")
     reading = Reading(limits=Limits(fetch_rows=3), runs_by_index=0)
-    world.refusing = lambda records: len(world.facts[NodeExecution]) >= 6
+    world.refusing = lambda world: len(world.facts[NodeExecution]) >= 6
     world.pull(reading)
     assert 0 < len(world.all(ModelCall)) < 10
     assert "node-executions" not in world.marks

@@ -47,7 +47,8 @@ class World:
         self.facts: dict[type[Record], dict[str, Any]] = defaultdict(dict)
         self.marks: dict[str, datetime] = {}
         self.batches: list[tuple[list[Record], list[Watermark]]] = []
-        self.refusing: Callable[[list[Record]], bool] = lambda _: False
+        self.putting: list[Record] = []
+        self.refusing: Callable[[World], bool] = lambda _: False
 
     def pull(self, reading: Reading | None = None, *, dsn: str | None = None, **more: Any) -> dict[str, Pull]:
         """One pass; its pulls by stream."""
@@ -58,7 +59,8 @@ class World:
 
     def put(self, records: list[Record], watermarks: list[Watermark]) -> None:
         """What the store does, without its rules: the last telling stays."""
-        if self.refusing(records):
+        self.putting = records
+        if self.refusing(self):
             raise StoreError("the disk is full")
         self.batches.append((records, watermarks))
         for record in records:
