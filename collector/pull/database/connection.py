@@ -7,9 +7,9 @@ beyond that of reading, never lets a password or a row's content into an error.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -23,7 +23,8 @@ from collector.pull.database.schema import TABLES, Schema
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Mapping[str, object]
 
-_CONNECT_SECONDS = 10
+_PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""So that a server that vanished without a word is noticed within a minute. The address may say otherwise."""
 
 _COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, NULL)
@@ -48,14 +49,21 @@ class Look:
     ) -> None:
         self._connection, self._limits, self._clock, self._sleep = connection, limits, clock, sleep
         self._cursors = itertools.count(1)
+        self._open = ExitStack()
         self.requests = 0
         self.schema = Schema(self.rows(_COLUMNS, {"tables": list(TABLES)}))
 
-    def batches(self, sql: str, parameters: Parameters) -> Iterator[list[Row]]:
+    def batches(self, sql: str, parameters: Parameters) -> Generator[list[Row], None, None]:
         """The rows of a query, at most `fetch_rows` at a time, through a cursor of the server.
 
-        The next batch is asked for before one is handed over, so that the server works while we do.
+        The next batch is asked for before one is handed over, so that the server works while we do. Close it when you
+        stop early; what is still open when a guarded block or the look ends is closed there.
         """
+        fetched = self._fetched(sql, parameters)
+        self._open.callback(fetched.close)
+        return fetched
+
+    def _fetched(self, sql: str, parameters: Parameters) -> Generator[list[Row], None, None]:
         started, count, size = self._clock(), 0, self._limits.fetch_rows
         name = f"dify_metric_{next(self._cursors)}"
         with _translated(), self._connection.cursor(name) as cursor, ThreadPoolExecutor(1, "fetch") as ahead:
@@ -77,8 +85,16 @@ class Look:
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """What fails inside leaves the snapshot usable."""
-        with _translated(), self._connection.transaction():
+        with _translated(), self._connection.transaction(), self.settled():
             yield
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """Afterwards no thread of ours is reading: neither a rollback nor a close may meet one on the connection."""
+        try:
+            yield
+        finally:
+            self._open.close()
 
     @property
     def is_open(self) -> bool:
@@ -113,7 +129,9 @@ def look(dsn: str, limits: Limits, clock: Callable[[], datetime], sleep: Callabl
                 " set_config('idle_in_transaction_session_timeout', %s, true), set_config('timezone', 'UTC', true)",
                 [_milliseconds(s) for s in (limits.statement_seconds, limits.lock_seconds, limits.idle_seconds)],
             )
-        yield Look(connection, limits, clock, sleep)
+        view = Look(connection, limits, clock, sleep)
+        with view.settled():
+            yield view
     finally:
         connection.close()
 
@@ -128,8 +146,7 @@ def _connect(dsn: str) -> psycopg.Connection[Row]:
         ) from None
     place = f"{known.get('user', 'the current user')} at {known.get('host', 'the local socket')}"
     place += f":{known.get('port', 5432)}/{known.get('dbname', '')}"
-    settings = {"connect_timeout": _CONNECT_SECONDS, **known}
-    settings |= {"application_name": "dify-metric", "client_encoding": "utf-8"}
+    settings = {**_PATIENCE, **known, "application_name": "dify-metric", "client_encoding": "utf-8"}
     try:
         return psycopg.connect(**settings, prepare_threshold=None)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import TypeAlias, TypeVar
@@ -139,8 +140,8 @@ class Pass:
         """
         since = self._since(streams.NODES, streams.RUNS)
         most = self._reading.runs_by_index
-        batches = self._reader.read(streams.RUNS, since, self._reading.until)
-        first = list(islice((run for batch in batches for run in _only(Run, batch)), most + 1))
+        with closing(self._reader.read(streams.RUNS, since, self._reading.until)) as batches:
+            first = list(islice((run for batch in batches for run in _only(Run, batch)), most + 1))
         self._reopened = self._reread_runs(since)
         if len(first) <= most:
             self._few = first

@@ -6,7 +6,8 @@ read is counted and left out. Nothing here remembers what was read before, or st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TypeAlias, TypeVar
@@ -27,7 +28,7 @@ STREAMS = (APPS, USERS, NODES, RUNS, MESSAGES, CONVERSATIONS, FEEDBACK)
 _IDS_AT_ONCE, _WHOLE_AT_ONCE = 1000, 20
 
 _T = TypeVar("_T")
-Batches: TypeAlias = Iterator[list[Record]]
+Batches: TypeAlias = Generator[list[Record], None, None]
 
 
 class Reader:
@@ -105,21 +106,23 @@ class Reader:
         return {row[0] for some in _chunks(ids, _IDS_AT_ONCE) for row in self._look.rows(sql, {"ids": some})}
 
     def _records(self, sql: str, parameters: Parameters, record: Callable[[Row], Sequence[Record]]) -> Batches:
-        for rows in self._look.batches(sql, parameters):
-            batch: list[Record] = []
-            for row in rows:
-                try:
-                    batch.extend(record(row))
-                except ShapeError:
-                    self.failures += 1
-            yield batch
+        with closing(self._look.batches(sql, parameters)) as fetched:
+            for rows in fetched:
+                batch: list[Record] = []
+                for row in rows:
+                    try:
+                        batch.extend(record(row))
+                    except ShapeError:
+                        self.failures += 1
+                yield batch
 
     def _nodes(self, sql: str, parameters: Parameters) -> Batches:
-        for rows in self._look.batches(sql, parameters):
-            batch, failures = nodes.node_records(rows, DATABASE, self._now, self._whole)
-            self.failures += failures
-            self._graphs.complete(batch)
-            yield [*batch]
+        with closing(self._look.batches(sql, parameters)) as fetched:
+            for rows in fetched:
+                batch, failures = nodes.node_records(rows, DATABASE, self._now, self._whole)
+                self.failures += failures
+                self._graphs.complete(batch)
+                yield [*batch]
 
     def _whole(self, ids: list[str]) -> dict[str, tuple[str | None, str | None]]:
         found = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta
 
 import pytest
@@ -211,6 +212,17 @@ def test_a_long_history_is_read_in_parts_each_from_where_the_last_ended(world: W
     assert world.marks["runs"] == AFTERWARDS
 
 
+@pytest.mark.parametrize("runs_by_index", [0, 100])
+def test_a_node_that_another_clock_dates_before_its_run_is_found(world: World, runs_by_index: int):
+    world.has_a_run(at=AFTERWARDS)
+    world.has_a_node(at=AFTERWARDS - 5 * MINUTE)
+
+    world.pull(Reading(since=AFTERWARDS - MINUTE, runs_by_index=runs_by_index))
+
+    assert world.get(Run, "run").leaves_known
+    assert world.get(ModelCall, "node").tokens == 100
+
+
 def test_leaves_are_not_known_of_a_run_that_outlasted_the_part_that_was_read(world: World):
     until = AFTERWARDS - timedelta(days=3)
     world.has_a_run(at=until - MINUTE, finished_at=until.replace(tzinfo=None) + timedelta(days=2))
@@ -266,6 +278,17 @@ def test_a_pass_that_broke_off_leaves_nothing_behind_and_nothing_twice(world: Wo
 
     assert len(world.all(ModelCall)) == len(world.all(Run)) == 10
     assert all(run.leaves_known for run in world.all(Run))
+
+
+def test_a_pass_that_breaks_off_leaves_no_thread_reading(world: World):
+    for number in range(30):
+        world.has_a_message(f"m{number}")
+    reading = Reading(limits=Limits(fetch_rows=1))
+    for most in range(30):
+        world.refusing = lambda world, most=most: len(world.facts[Message]) >= most
+        world.facts.clear()
+        world.pull(reading)
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("fetch")]
 
 
 def test_reading_is_held_back_to_the_rows_a_second_that_are_allowed(world: World):

@@ -32,7 +32,7 @@ PASSES = 4
 stories = st.lists(st.builds(Story, st.integers(0, 2), st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=3)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     stories=stories,
     minutes=st.lists(st.integers(1, 9), min_size=PASSES, max_size=PASSES),
