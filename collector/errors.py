@@ -5,15 +5,19 @@
     ├── Unauthorized     Dify refused the credentials        sign in again, once
     ├── Forbidden        this endpoint is not for our role   skip the endpoint, go on
     ├── NotFound         what was asked for is gone          skip it, go on
+    ├── Rejected         Dify takes no such question (400)   skip the question, go on
     ├── Unavailable      Dify cannot answer now              try later (`retry_after_seconds`)
     ├── ShapeError       one record cannot be read           set it aside, count it, go on
     ├── StoreError       the store refused a batch           stop the pass, keep the watermark
+    │   └── StoreBusy    another process holds the file      ask the service that runs there
     └── QueryError       the question has no answer          tell the caller, HTTP 400
 
 Messages say what, where, what was expected and what to do. They never carry a credential, a prompt or an answer.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class DifyMetricError(Exception):
@@ -36,6 +40,10 @@ class NotFound(DifyMetricError):
     """Dify answered 404: the app, the conversation or the endpoint does not exist (any more)."""
 
 
+class Rejected(DifyMetricError):
+    """Dify answered 400 or another 4xx: a parameter, its value or the method is not what this version takes."""
+
+
 class Unavailable(DifyMetricError):
     """Dify could not be reached or could not answer; a later try may succeed."""
 
@@ -56,15 +64,20 @@ class StoreError(DifyMetricError):
     """The store could not be opened, read or written."""
 
 
+class StoreBusy(StoreError):
+    """Another process has the store open: a running service, most likely."""
+
+
 class QueryError(DifyMetricError):
     """A query names a measure, dimension, period or filter that does not exist or does not fit.
 
-    `field` is the query's parameter at fault ("measure", "by", "since", ...).
+    `field` is the query's parameter at fault ("measure", "by", "since", ...); `choices` what could stand there.
     """
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    def __init__(self, message: str, *, field: str | None = None, choices: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.field = field
+        self.choices = tuple(choices)
 
 
 def _brief(value: object) -> str:

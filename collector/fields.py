@@ -23,7 +23,12 @@ Json: TypeAlias = Mapping[str, object]
 
 NOTHING: Json = {}
 MONEY_STEP = Decimal("0.000000001")
+MOST_MONEY = Decimal(10) ** 9 - 1
 """The store keeps money in DECIMAL(18,9)."""
+
+LARGEST_INTEGER = 2**63 - 1
+LONGEST_SECONDS = 10**10
+"""What is larger is no count and no duration, and would spoil the batch it is stored with."""
 
 _decoder = msgspec.json.Decoder()
 
@@ -36,7 +41,7 @@ def decode(text: bytes | str) -> object:
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
-            raise ShapeError("body", "JSON", text if isinstance(text, str) else text.decode(errors="replace")) from None
+            raise ShapeError("body", "JSON", f"text of {len(text)} characters") from None
     except RecursionError:
         raise ShapeError("body", "JSON nested less deeply", "…") from None
 
@@ -83,7 +88,7 @@ def text(raw: Json, field: str) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, str):
-        return value
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()  # half an emoji is no text
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise ShapeError(field, "text", value)
@@ -113,7 +118,7 @@ def integer(raw: Json, field: str) -> int | None:
     number = _number(field, value, "a whole number, 0 or more")
     if number is None:
         return None
-    if number < 0 or number != number.to_integral_value():
+    if not 0 <= number <= LARGEST_INTEGER or number != number.to_integral_value():
         raise ShapeError(field, "a whole number, 0 or more", value)
     return int(number)
 
@@ -126,7 +131,7 @@ def seconds(raw: Json, field: str) -> float | None:
     number = _number(field, value, "seconds")
     if number is None:
         return None
-    if number < -1:
+    if not -1 <= number <= LONGEST_SECONDS:
         raise ShapeError(field, "seconds, 0 or more", value)
     return max(float(number), 0.0)
 
@@ -139,10 +144,9 @@ def money(raw: Json, field: str) -> Decimal | None:
     number = _number(field, value, "an amount")
     if number is None:
         return None
-    try:
-        return number.quantize(MONEY_STEP)
-    except InvalidOperation:
-        raise ShapeError(field, "an amount below a billion", value) from None
+    if not -MOST_MONEY <= number <= MOST_MONEY:  # abs() would overflow on 10E999999
+        raise ShapeError(field, "an amount below a billion", value)
+    return number.quantize(MONEY_STEP)
 
 
 def instant(raw: Json, field: str) -> datetime | None:

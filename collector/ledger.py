@@ -17,8 +17,11 @@ from decimal import Decimal
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from collector.errors import ShapeError
+from collector.failures import ERROR_CLASSES as ERROR_CLASSES
+from collector.failures import error_class as error_class
 from collector.fields import (
     Json,
     instant,
@@ -42,74 +45,17 @@ PERHAPS_CALLING_NODES = frozenset({"knowledge-retrieval"})
 CONTAINER_NODES = frozenset({"iteration", "loop"})
 """Node types that repeat the sum of what runs inside them."""
 
-CHAT_MODES = frozenset({"chat", "completion", "agent-chat"})
+TOOL = "tool"
+"""Node type whose tokens, if it tells any, are those of the run it called, or of a remote server."""
+
+CHAT_MODES = frozenset({"chat", "completion", "agent-chat", "agent"})
 """App modes without nodes: the message is the call."""
+
+FLOW_MODES = frozenset({"workflow", "advanced-chat"})
+"""App modes made of nodes: the nodes are the calls."""
 
 MESSAGE = "message"
 """`node_type` of a call that is a message."""
-
-ERROR_CLASSES = (
-    "rate_limited",
-    "quota_exceeded",
-    "unauthorized",
-    "context_length",
-    "content_filter",
-    "timeout",
-    "connection",
-    "unavailable",
-    "not_found",
-    "cancelled",
-    "invalid_request",
-    "_OTHER",
-)
-"""The closed list of `error_class`; `_OTHER` is what no pattern below knows."""
-
-_ERROR_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (
-        "quota_exceeded",
-        ("quota", "insufficient balance", "insufficient_quota", "credit", "arrearage", "欠费", "余额不足"),
-    ),
-    ("rate_limited", ("rate limit", "ratelimit", "too many requests", "429", "throttl", "限流")),
-    (
-        "unauthorized",
-        (
-            "unauthorized",
-            "authentication",
-            "invalid api key",
-            "api key",
-            "401",
-            "403",
-            "forbidden",
-            "permission",
-            "not authorized",
-        ),
-    ),
-    (
-        "context_length",
-        ("context length", "context_length", "maximum context", "too long", "max_tokens", "exceeds the maximum"),
-    ),
-    ("content_filter", ("content filter", "content_filter", "moderation", "sensitive", "inappropriate", "敏感")),
-    ("timeout", ("timeout", "timed out", "deadline", "超时")),
-    ("connection", ("connection", "connect error", "network", "dns", "ssl", "refused", "reset by peer")),
-    (
-        "unavailable",
-        (
-            "unavailable",
-            "overloaded",
-            "bad gateway",
-            "internal server error",
-            "server error",
-            "500",
-            "502",
-            "503",
-            "504",
-            "529",
-        ),
-    ),
-    ("not_found", ("not found", "does not exist", "not exist", "404")),
-    ("cancelled", ("abort", "cancel", "stopped by user", "stopped")),
-    ("invalid_request", ("invalid", "bad request", "badrequest", "validation", "required", "must be", "400")),
-)
 
 _CONTAINER_SPACE = uuid.UUID("6f5b7a1e-93f7-4b53-9d43-6c2f5b1f3f0a")
 
@@ -182,7 +128,8 @@ def node_usage(raw: Json) -> Usage:
     """The usage of a calling node, from the first of its places that tells tokens.
 
     A place that splits tokens into input and output is better than one with a total only, and one with a total
-    better than one that says zero: old versions fill some places with zeros.
+    better than one that says zero: old versions fill some places with zeros. What the best place leaves out is
+    taken from another with the same total.
     """
     outputs, metadata = maybe_mapping(raw, "outputs"), maybe_mapping(raw, "execution_metadata")
     backend = maybe_mapping(maybe_mapping(metadata, "agent_log"), "agent_backend")
@@ -196,7 +143,11 @@ def node_usage(raw: Json) -> Usage:
     told = [usage for place in places if place and (usage := read_usage(place)).is_told]
     split = [usage for usage in told if usage.input_tokens or usage.output_tokens]
     some = [usage for usage in told if usage.tokens]
-    return next(iter(split or some or told), Usage())
+    best = next(iter(split or some or told), Usage())
+    for other in told:
+        if other.tokens == best.tokens:
+            best = _filled(best, other)
+    return best
 
 
 def node_facts(raw: Json, telling: Telling, models: Models | None = None) -> tuple[NodeExecution, ModelCall | None]:
@@ -219,8 +170,11 @@ def run_fact(raw: Json, telling: Telling, **known: object) -> Run:
 
     `known` gives fields of Run that stand elsewhere in the telling. Raises ShapeError naming the field.
     """
-    status = text(raw, "status") or "running"
+    status, triggered_from = text(raw, "status") or "running", text(raw, "triggered_from")
     is_final = status in FINAL_RUN_STATUSES
+    is_debug = telling.is_debug
+    if is_debug is None and triggered_from:
+        is_debug = "debugging" in triggered_from
     run = Run(
         source=telling.source,
         seen_at=telling.seen_at,
@@ -231,8 +185,8 @@ def run_fact(raw: Json, telling: Telling, **known: object) -> Run:
         version=text(raw, "version"),
         status=status,
         is_final=is_final,
-        triggered_from=text(raw, "triggered_from"),
-        is_debug=telling.is_debug,
+        triggered_from=triggered_from,
+        is_debug=is_debug,
         conversation_id=text(raw, "conversation_id") or telling.conversation_id,
         message_id=text(raw, "message_id") or telling.message_id,
         created_at=instant(raw, "created_at"),
@@ -243,15 +197,7 @@ def run_fact(raw: Json, telling: Telling, **known: object) -> Run:
         exceptions=integer(raw, "exceptions_count") if is_final else None,
         error_class=error_class(text(raw, "error")) if status == "failed" else None,
     )
-    return msgspec.structs.replace(run, **known) if known else run
-
-
-def error_class(message: str | None) -> str | None:
-    """An error text -> one of ERROR_CLASSES; None when there is no text. The text itself is kept nowhere."""
-    if not message:
-        return None
-    lowered = message.lower()
-    return next((name for name, words in _ERROR_WORDS if any(word in lowered for word in words)), ERROR_CLASSES[-1])
+    return replace(run, **known) if known else run
 
 
 def provider_name(provider: str | None) -> str | None:
@@ -298,7 +244,7 @@ def _node(raw: Json, telling: Telling) -> NodeExecution:
         created_at=instant(raw, "created_at"),
         finished_at=instant(raw, "finished_at") if is_final else None,
         elapsed_seconds=seconds(raw, "elapsed_time") if is_final else None,
-        reported_tokens=integer(metadata, "total_tokens") if is_final else None,
+        reported_tokens=_first_integer((metadata, "total_tokens"), (raw, "total_tokens")) if is_final else None,
         error_class=error_class(text(raw, "error")) if is_final and status != "succeeded" else None,
     )
 
@@ -306,10 +252,11 @@ def _node(raw: Json, telling: Telling) -> NodeExecution:
 def _call(raw: Json, node: NodeExecution, telling: Telling, models: Models) -> ModelCall | None:
     if not node.is_final:
         return None
-    usage = node_usage(raw) if node.node_type in CALLING_NODES | PERHAPS_CALLING_NODES else Usage()
-    if node.node_type not in CALLING_NODES and not usage.tokens:
-        return None
     process = maybe_mapping(raw, "process_data")
+    must_call = node.node_type in CALLING_NODES
+    usage = node_usage(raw) if must_call or _may_call(node.node_type, process) else Usage()
+    if not must_call and not usage.tokens:
+        return None
     provider, name = models.get(node.node_id or "", (None, None))
     return ModelCall(
         source=telling.source,
@@ -331,8 +278,15 @@ def _call(raw: Json, node: NodeExecution, telling: Telling, models: Models) -> M
         created_at=node.created_at,
         finished_at=node.finished_at,
         error_class=node.error_class,
-        **msgspec.structs.asdict(usage),
+        **asdict(usage),
     )
+
+
+def _may_call(node_type: str | None, process: Json) -> bool:
+    """Whether tokens told by a node are its own. Node types to come are known by naming their model themselves."""
+    if node_type in PERHAPS_CALLING_NODES:
+        return True
+    return node_type not in CONTAINER_NODES and node_type != TOOL and text(process, "model_name") is not None
 
 
 def graph_models(graph: Json) -> Models:
@@ -354,7 +308,14 @@ def message_call(
     created_at: datetime | None,
     error: str | None = None,
 ) -> ModelCall:
-    """The call a chat, completion or agent message is. `latency_seconds` is that of the whole answer."""
+    """The call a chat, completion or agent message is. `latency_seconds` is that of the whole answer.
+
+    A stopped answer is reported with zero tokens though the model was asked: zero means that nobody counted.
+    """
+    if not usage.tokens:
+        usage = Usage(
+            latency_seconds=usage.latency_seconds, time_to_first_token_seconds=usage.time_to_first_token_seconds
+        )
     took = usage.latency_seconds
     return ModelCall(
         source=telling.source,
@@ -371,12 +332,30 @@ def message_call(
         created_at=created_at,
         finished_at=created_at + timedelta(seconds=took) if created_at and took is not None else None,
         error_class=error_class(error),
-        **msgspec.structs.asdict(usage),
+        **asdict(usage),
     )
 
 
+def estimated_usage(reported_tokens: int | None, message: Usage, elsewhere: int = 0) -> Usage | None:
+    """What the calls of a run spent whose nodes told no usage; None when nothing is known to be spent.
+
+    `message` is the usage of its message_end: the better word, unless it holds less than the run's total (up to 0.7
+    it was that of the last call only). `elsewhere` are the tokens that tool nodes told: they are calls of other runs.
+    """
+    if message.tokens and message.tokens >= (reported_tokens or 0):
+        best = replace(message, latency_seconds=None, time_to_first_token_seconds=None)
+    else:
+        best = Usage(tokens=reported_tokens)
+    if elsewhere:
+        best = Usage(tokens=(best.tokens or 0) - elsewhere)
+    return best if best.tokens and best.tokens > 0 else None
+
+
 def estimated_call(run: Run, telling: Telling, usage: Usage) -> ModelCall:
-    """The stand-in for a run whose nodes told no usage: due only then, keyed by the run."""
+    """The stand-in for a run whose nodes told no usage: due only then, keyed by the run.
+
+    It stands for the calls that spent tokens, so it did not fail even where the run did.
+    """
     if not usage.is_told:
         raise ShapeError("usage", "a token count", "nothing")
     return ModelCall(
@@ -388,14 +367,24 @@ def estimated_call(run: Run, telling: Telling, usage: Usage) -> ModelCall:
         conversation_id=telling.conversation_id,
         app_id=run.app_id,
         workspace_id=run.workspace_id,
-        status="succeeded" if run.status == "partial-succeeded" else run.status,
+        status="stopped" if run.status == "stopped" else "succeeded",
         is_final=True,
         is_estimate=True,
         is_debug=run.is_debug,
         created_at=run.created_at,
         finished_at=run.finished_at,
-        **msgspec.structs.asdict(usage),
+        **asdict(usage),
     )
+
+
+def _filled(known: Usage, other: Usage) -> Usage:
+    """`known` with its blanks from `other`; an amount and its currency come from one place."""
+    blanks = {
+        name: value
+        for name, value in asdict(other).items()
+        if value is not None and getattr(known, name) is None and (name != "currency" or known.cost is None)
+    }
+    return replace(known, **blanks) if blanks else known
 
 
 def _first_integer(*places: tuple[Json, str]) -> int | None:

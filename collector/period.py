@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from collector.errors import QueryError
@@ -38,7 +39,7 @@ class Grain(StrEnum):
         try:
             return cls(name)
         except ValueError:
-            raise QueryError(f"no grain {name!r}; there are {', '.join(cls)}", field="grain") from None
+            raise QueryError(f"no grain {name!r}; there are {', '.join(cls)}", field="grain", choices=cls) from None
 
 
 FIXED_STEPS = {
@@ -47,9 +48,12 @@ FIXED_STEPS = {
     Grain.HOUR: timedelta(hours=1),
 }
 
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""Periods lie between these: far enough from the ends of the calendar that every step has a next one."""
+
 _SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SPAN = re.compile(r"(\d{1,6})([smhdw])")
-_YEAR, _MONTH = re.compile(r"\d{4}"), re.compile(r"\d{4}-\d{2}")
+_SPAN = re.compile(r"(\d{1,8})([smhdw])", re.ASCII)
+_YEAR, _MONTH, _WEEK = (re.compile(form, re.ASCII) for form in (r"\d{4}", r"\d{4}-\d{2}", r"\d{4}-?W\d{2}"))
 
 
 def zone(name: str) -> ZoneInfo:
@@ -62,15 +66,39 @@ def zone(name: str) -> ZoneInfo:
         ) from None
 
 
+@lru_cache(maxsize=256)
+def _offsets(start: datetime, end: datetime, place: ZoneInfo) -> tuple[tuple[datetime, timedelta], ...]:
+    found, at = [(start, _distance(start, place))], start
+    while at < end:
+        later = min(at + timedelta(days=1), end)
+        if _distance(later, place) != found[-1][1]:
+            found.append((_change(at, later, place), _distance(later, place)))
+        at = later
+    return tuple(found)
+
+
+def _change(before: datetime, later: datetime, place: ZoneInfo) -> datetime:
+    """The first whole second after `before` at which the distance from UTC is that of `later`."""
+    low, high = int(before.timestamp()), int(later.timestamp()) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _distance(datetime.fromtimestamp(middle, UTC), place) == _distance(later, place):
+            high = middle
+        else:
+            low = middle
+    return datetime.fromtimestamp(high, UTC)
+
+
+def _distance(at: datetime, place: ZoneInfo) -> timedelta:
+    return at.astimezone(place).utcoffset() or timedelta()
+
+
 def span(written: str) -> timedelta:
     """ "30s", "15m", "4h", "7d", "2w" -> timedelta. Raises QueryError."""
     found = _SPAN.fullmatch(written.strip())
     if not found or int(found[1]) == 0:
         raise QueryError(f"no span {written!r}; a number and one of s, m, h, d, w is wanted, such as 7d", field="since")
-    try:
-        return timedelta(**{_SPANS[found[2]]: int(found[1])})
-    except OverflowError:
-        raise QueryError(f"a span of {written!r} is too long", field="since") from None
+    return timedelta(**{_SPANS[found[2]]: int(found[1])})
 
 
 @dataclass(frozen=True)
@@ -84,6 +112,8 @@ class Period:
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise QueryError("a period needs instants with a time zone", field="since")
+        if self.start < EARLIEST or self.end > LATEST:
+            raise QueryError(f"a period lies between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}", field="since")
         if self.start > self.end:
             raise QueryError(
                 f"the period starts at {self.start.isoformat()}, after its end {self.end.isoformat()}", field="since"
@@ -99,15 +129,34 @@ class Period:
     def __contains__(self, at: datetime) -> bool:
         return self.start <= at < self.end
 
+    def offsets(self) -> tuple[tuple[datetime, timedelta], ...]:
+        """The zone's distances from UTC inside the period: (from when on, distance), oldest first, never empty.
+
+        With these a day is arithmetic: no database needs to know a time zone, or agree with ours about one.
+        """
+        return _offsets(self.start, self.end, self.zone)
+
+    def day_start(self, day: date) -> datetime:
+        """The UTC instant at which a local calendar day begins."""
+        return _utc(datetime(day.year, day.month, day.day), self.zone)
+
+    def local(self, at: datetime) -> datetime:
+        """An instant as the zone's clocks show it, at a fixed distance from UTC.
+
+        Fixed, since Python compares two times of one zone by their clock faces: of an hour that happens twice it would
+        say that both are the same.
+        """
+        shown = at.astimezone(self.zone)
+        return shown.astimezone(timezone(shown.utcoffset() or timedelta()))
+
     def previous(self) -> Period:
-        """The period of the same length right before. Whole local months, weeks and days give their forerunners."""
-        local_start, local_end = self.start.astimezone(self.zone), self.end.astimezone(self.zone)
-        months = _whole_months(local_start, local_end)
+        """The period of the same length right before. Whole local months and days give as many whole ones."""
+        months = self._whole_months()
         if months:
-            return Period(_shift_months(local_start, -months), local_start, self.zone)
-        naive = local_end.replace(tzinfo=None) - local_start.replace(tzinfo=None)
-        if _is_midnight(local_start) and _is_midnight(local_end):
-            return Period((local_start.replace(tzinfo=None) - naive).replace(tzinfo=self.zone), local_start, self.zone)
+            return Period(_utc(_shift_months(self._local(self.start), -months), self.zone), self.start, self.zone)
+        if self._is_whole(Grain.DAY):
+            first, end = self._local(self.start), self._local(self.end)
+            return Period(_utc(first - (end - first), self.zone), self.start, self.zone)
         return Period(self.start - (self.end - self.start), self.start, self.zone)
 
     def steps(self, grain: Grain) -> list[datetime]:
@@ -120,25 +169,42 @@ class Period:
             at = after(at, grain, self.zone)
         return found
 
+    def _is_whole(self, grain: Grain) -> bool:
+        return self.start < self.end and all(floor(at, grain, self.zone) == at for at in (self.start, self.end))
+
+    def _whole_months(self) -> int:
+        if not self._is_whole(Grain.MONTH):
+            return 0
+        first, end = self._local(self.start), self._local(self.end)
+        return (end.year - first.year) * 12 + end.month - first.month
+
+    def _local(self, at: datetime) -> datetime:
+        """The midnight on the calendar of a day's start, also where a clock change skipped that midnight."""
+        return at.astimezone(self.zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+
     @classmethod
     def parse(
         cls, *, since: str | None = None, until: str | None = None, tz: str = "UTC", now: datetime, default: str = "7d"
     ) -> Period:
         """What people write -> Period.
 
-        `since`: a span back from `until` ("7d"), a year, month, day or instant ("2025-06", "2025-06-03T10:00+08:00").
-        `until`: a year, month, day or instant (a year, month or day is meant whole), or "now" (the default; a `since`
-        that names a year, month or day without `until` is that whole year, month or day).
+        `since`: a span back from `until` ("12h"; "7d" and "2w" are days on the calendar), a year, month, week, day or
+        instant ("2025", "2025-06", "2025-W23", "2025-06-03", "2025-06-03T10:00+08:00").
+        `until`: the same without spans (a year, month, week or day is meant whole), or "now". Without it a `since`
+        that names a year, month, week or day means that whole one, anything else lasts until now.
         Raises QueryError naming the field.
         """
         place = zone(tz)
-        since = since or default
-        if _SPAN.fullmatch(since.strip()):
-            end = _bounds(until, place, now, "until")[1] if until else now
-            return cls(end - span(since), end, place)
+        since = (since or default).strip()
+        last, last_end = _bounds(until or "now", place, now, "until")
+        end = last_end or last
+        if _SPAN.fullmatch(since):
+            return cls(_back(end, since, place), end, place)
         start, whole_end = _bounds(since, place, now, "since")
-        end = _bounds(until, place, now, "until")[1] if until else (whole_end if whole_end > start else now)
-        return cls(start, max(end, start) if not until else end, place)
+        if not until:
+            return cls(start, whole_end or max(now, start), place)
+        # "2025-07" until "2025-06" would be empty, as both are meant whole; whoever writes it has mixed them up.
+        return cls(start, end if last >= start else last, place)
 
 
 def floor(at: datetime, grain: Grain, place: tzinfo) -> datetime:
@@ -153,59 +219,75 @@ def floor(at: datetime, grain: Grain, place: tzinfo) -> datetime:
         local = local.replace(day=1)
     elif grain is Grain.YEAR:
         local = local.replace(month=1, day=1)
-    return local.replace(tzinfo=place).astimezone(UTC)
+    start = _utc(local, place)
+    # St John's set its clocks back at 00:01: the day before came again for an hour, after the next one had begun.
+    following = after(start, grain, place)
+    return following if following <= at else start
 
 
 def after(at: datetime, grain: Grain, place: tzinfo) -> datetime:
     """The UTC start of the step after the one that starts at `at`."""
     if grain in FIXED_STEPS:
         return at + FIXED_STEPS[grain]
-    local = at.astimezone(place).replace(tzinfo=None)
-    if local.hour >= 12:  # a midnight that a clock change skipped or moved
-        local += timedelta(hours=24 - local.hour)
+    local = at.astimezone(place).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
     if grain is Grain.DAY:
         local += timedelta(days=1)
     elif grain is Grain.WEEK:
         local += timedelta(days=7)
     else:
         local = _shift_months(local, 1 if grain is Grain.MONTH else 12)
-    return local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=place).astimezone(UTC)
+    return _utc(local, place)
 
 
-def _bounds(written: str, place: ZoneInfo, now: datetime, field: str) -> tuple[datetime, datetime]:
-    """The [start, end) a written time means; an instant has no length."""
+def _utc(local: datetime, place: tzinfo) -> datetime:
+    """A local time -> UTC; where the clock was put forward over it, the instant of that change."""
+    return local.replace(tzinfo=place).astimezone(UTC)
+
+
+def _back(end: datetime, written: str, place: ZoneInfo) -> datetime:
+    """A span before `end`: days and weeks by the calendar, so that seven days before a midnight is a midnight."""
+    length = span(written)
+    try:
+        if written.endswith(("d", "w")):
+            return _utc(end.astimezone(place).replace(tzinfo=None) - length, place)
+        return end - length
+    except OverflowError:
+        raise QueryError(f"a span of {written!r} is too long", field="since") from None
+
+
+def _bounds(written: str, place: ZoneInfo, now: datetime, field: str) -> tuple[datetime, datetime | None]:
+    """The start and end a written time means; an instant has no end."""
     written = written.strip()
     if written == "now":
-        return now, now
+        return now, None
     try:
-        if _YEAR.fullmatch(written):
-            start = datetime(int(written), 1, 1)
-            return start.replace(tzinfo=place), _shift_months(start, 12).replace(tzinfo=place)
-        if _MONTH.fullmatch(written):
-            start = datetime.fromisoformat(f"{written}-01")
-            return start.replace(tzinfo=place), _shift_months(start, 1).replace(tzinfo=place)
+        if day := _whole_days(written):
+            first, following = day
+            return _utc(first, place), _utc(following, place)
         at = datetime.fromisoformat(written)
-        if len(written) == 10 and at.tzinfo is None:
-            return at.replace(tzinfo=place), (at + timedelta(days=1)).replace(tzinfo=place)
-        at = at if at.tzinfo else at.replace(tzinfo=place)
-        return at, at
+        return (at.astimezone(UTC) if at.tzinfo else _utc(at, place)), None
     except (ValueError, OverflowError):
+        span_too = "a span (7d), " if field == "since" else ""
         raise QueryError(
-            f"{field}: no time {written!r}; wanted a span (7d), a year, month (2025-06), day or instant",
+            f"{field}: no time {written!r}; wanted {span_too}a year, month (2025-06), week (2025-W23), day or instant",
             field=field,
         ) from None
+
+
+def _whole_days(written: str) -> tuple[datetime, datetime] | None:
+    """The local midnights around a written year, month, week or day; None for an instant. Raises ValueError."""
+    if _YEAR.fullmatch(written):
+        first = datetime(int(written), 1, 1)
+        return first, _shift_months(first, 12)
+    if _MONTH.fullmatch(written):
+        first = datetime.fromisoformat(f"{written}-01")
+        return first, _shift_months(first, 1)
+    if "T" in written or " " in written:
+        return None
+    first = datetime.combine(date.fromisoformat(written), time())
+    return first, first + timedelta(days=7 if _WEEK.fullmatch(written) else 1)
 
 
 def _shift_months(at: datetime, months: int) -> datetime:
     count = at.year * 12 + at.month - 1 + months
     return at.replace(year=count // 12, month=count % 12 + 1)
-
-
-def _is_midnight(at: datetime) -> bool:
-    return (at.hour, at.minute, at.second, at.microsecond) == (0, 0, 0, 0)
-
-
-def _whole_months(start: datetime, end: datetime) -> int:
-    if start.day != 1 or end.day != 1 or not _is_midnight(start) or not _is_midnight(end):
-        return 0
-    return (end.year - start.year) * 12 + end.month - start.month

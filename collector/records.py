@@ -17,9 +17,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+"""An aware instant, in UTC. What arrives over the wire without a time zone is refused."""
 
 CONSOLE, DATABASE, TAP, FILE = "console", "database", "tap", "file"
 """The values of `source`."""
@@ -42,7 +45,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     table: ClassVar[str]
     source: str  # console, database, tap, file
-    seen_at: datetime  # UTC; when this was read
+    seen_at: Instant  # UTC; when this was read
 
 
 class App(Record, frozen=True, kw_only=True):
@@ -60,9 +63,9 @@ class App(Record, frozen=True, kw_only=True):
     is_published: bool | None = None
     model_provider: str | None = None  # of the app's own configuration; None for workflow apps
     model_name: str | None = None
-    created_at: datetime | None = None  # UTC
-    updated_at: datetime | None = None  # UTC
-    deleted_at: datetime | None = None  # UTC; when we noticed
+    created_at: Instant | None = None  # UTC
+    updated_at: Instant | None = None  # UTC
+    deleted_at: Instant | None = None  # UTC; when we noticed
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -90,8 +93,8 @@ class Run(Record, frozen=True, kw_only=True):
     session_id: str | None = None  # what the caller sent as `user`
     conversation_id: str | None = None
     message_id: str | None = None
-    created_at: datetime | None = None  # UTC
-    finished_at: datetime | None = None  # UTC; None while it runs
+    created_at: Instant | None = None  # UTC
+    finished_at: Instant | None = None  # UTC; None while it runs
     elapsed_seconds: float | None = None  # wall time as Dify reports it; None while it runs
     reported_tokens: int | None = None  # prompt + completion as Dify totals them; None while it runs
     steps: int | None = None  # top-level nodes; None while it runs
@@ -121,8 +124,8 @@ class NodeExecution(Record, frozen=True, kw_only=True):
     status: str  # running, succeeded, failed, exception, stopped, retry, paused
     is_final: bool
     is_debug: bool | None = None
-    created_at: datetime | None = None  # UTC, whole seconds
-    finished_at: datetime | None = None  # UTC
+    created_at: Instant | None = None  # UTC, whole seconds
+    finished_at: Instant | None = None  # UTC
     elapsed_seconds: float | None = None
     reported_tokens: int | None = None  # execution_metadata.total_tokens
     error_class: str | None = None
@@ -132,8 +135,9 @@ class ModelCall(Record, frozen=True, kw_only=True):
     """One leaf call of a model: the only thing whose tokens are added up.
 
     The key is the node execution's id in workflows and chatflows, the message's id in chat, completion and agent
-    apps. An estimate stands for the calls of a run whose nodes told no usage; its key is the run's id, and it goes
-    when the run's real calls, or the knowledge that it made none, arrive.
+    apps. An estimate stands for the calls of a run whose nodes told no usage; its key is the run's id (the message's
+    where a blocking chatflow names no run), and it goes when calls of that run or message that know their tokens, or
+    the knowledge that it made none, arrive.
 
     Source: node executions (process_data.usage and its copies), message_end, console messages
     """
@@ -154,8 +158,8 @@ class ModelCall(Record, frozen=True, kw_only=True):
     is_estimate: bool = False
     is_debug: bool | None = None
     is_vision: bool | None = None  # the prompt held an image; None: not told
-    created_at: datetime | None = None  # UTC
-    finished_at: datetime | None = None  # UTC
+    created_at: Instant | None = None  # UTC
+    finished_at: Instant | None = None  # UTC
     input_tokens: int | None = None  # prompt, cached input as the provider counts it
     output_tokens: int | None = None  # completion, reasoning included
     tokens: int | None = None  # input + output; known alone when only a total was told
@@ -189,8 +193,8 @@ class Message(Record, frozen=True, kw_only=True):
     user_id: str | None = None
     user_kind: str | None = None  # end_user, account
     session_id: str | None = None
-    created_at: datetime | None = None  # UTC, whole seconds
-    finished_at: datetime | None = None  # UTC; created_at + latency where the source tells no end
+    created_at: Instant | None = None  # UTC, whole seconds
+    finished_at: Instant | None = None  # UTC; created_at + latency where the source tells no end
     latency_seconds: float | None = None  # the whole request, as the user waits
     time_to_first_token_seconds: float | None = None
     reported_input_tokens: int | None = None
@@ -214,8 +218,8 @@ class Conversation(Record, frozen=True, kw_only=True):
     user_kind: str | None = None
     session_id: str | None = None
     is_debug: bool | None = None
-    created_at: datetime | None = None  # UTC
-    updated_at: datetime | None = None  # UTC; bumped when a message starts
+    created_at: Instant | None = None  # UTC
+    updated_at: Instant | None = None  # UTC; bumped when a message starts
     messages: int | None = None  # as Dify counts them
 
 
@@ -234,8 +238,8 @@ class Feedback(Record, frozen=True, kw_only=True):
     conversation_id: str | None = None
     user_id: str | None = None
     rating: str  # like, dislike, withdrawn
-    created_at: datetime | None = None  # UTC
-    updated_at: datetime | None = None  # UTC
+    created_at: Instant | None = None  # UTC
+    updated_at: Instant | None = None  # UTC
 
 
 class User(Record, frozen=True, kw_only=True):
@@ -267,7 +271,7 @@ class Request(Record, frozen=True, kw_only=True):
     route: str  # template: /v1/chat-messages, /v1/workflows/run, ...
     status_code: int | None = None  # None: the upstream never answered
     is_stream: bool | None = None
-    created_at: datetime  # UTC; request head complete
+    created_at: Instant  # UTC; request head complete
     duration_seconds: float | None = None  # request to last byte
     time_to_first_byte_seconds: float | None = None
     time_to_first_token_seconds: float | None = None
@@ -289,7 +293,7 @@ class Pull(Record, frozen=True, kw_only=True):
     id: str
     stream: str  # runs, app-logs, node-executions, conversations, messages, feedback, apps
     app_id: str | None = None  # None for streams of the whole workspace
-    created_at: datetime  # UTC; start of the pass
+    created_at: Instant  # UTC; start of the pass
     seconds: float
     requests: int
     pages: int
@@ -302,10 +306,11 @@ class Pull(Record, frozen=True, kw_only=True):
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of `stream` in `app_id` created before `complete_until` is stored (promise 7)."""
 
+    table: ClassVar[str] = "watermark"
     source: str
     stream: str
     app_id: str  # "" for streams of the whole workspace
-    complete_until: datetime  # UTC
+    complete_until: Instant  # UTC
 
 
 FACTS: tuple[type[Record], ...] = (

@@ -27,6 +27,7 @@ def test_no_facts_are_an_empty_batch() -> None:
         (b'{"runs": []}', "runs"),
         (b'{"run": [{"id": "r1"}]}', r"run\[0\]"),
         (b'{"app": [{"id": "a", "source": "tap", "seen_at": "yesterday"}]}', r"app\[0\].*seen_at"),
+        (b'{"app": [{"id": "a", "source": "tap", "seen_at": "2026-11-20T12:00:00"}]}', r"app\[0\].*seen_at"),
     ],
 )
 def test_what_does_not_fit_is_named(body: bytes, named: str) -> None:

@@ -7,11 +7,13 @@ of it is stored, or nothing. Putting a batch twice changes nothing. Nothing here
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import pyarrow as pa
 
+from collector.errors import StoreError
 from collector.records import Record, Stored, Watermark
 
 Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
@@ -20,11 +22,21 @@ Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
 class Store(Protocol):
     """What every engine offers. Safe to use from several threads: one writes at a time, readers do not wait."""
 
+    @property
+    def counting_since(self) -> datetime:
+        """When this store was first opened: facts that finished before are history, not news."""
+
     def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> Stored:
-        """Merge records and set watermarks in one transaction. Raises StoreError, and then nothing of it is stored."""
+        """Merge records and set watermarks in one transaction. Raises StoreError, and then nothing of it is stored.
+
+        Counts facts, not tellings: a fact told twice in the batch counts once. Watermarks only move forward.
+        """
+
+    def put_columns(self, tables: Mapping[type[Record], pa.Table], watermarks: Iterable[Watermark] = ()) -> Stored:
+        """Like `put`, for bulk: facts as Arrow columns named like the record's fields; absent ones are blank."""
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[tuple[object, ...]]:
-        """Read; instants come back aware, in UTC. Raises StoreError."""
+        """Read; instants come back aware, in UTC. Parameters are ? or $name. Raises StoreError."""
 
     def arrow(self, sql: str, parameters: Parameters = ()) -> pa.Table:
         """Read many rows at once."""
@@ -32,5 +44,37 @@ class Store(Protocol):
     def watermark(self, source: str, stream: str, app_id: str) -> datetime | None:
         """Up to when that stream is complete; None before its first complete pass."""
 
+    def backup(self, path: str | Path) -> None:
+        """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""
+
     def close(self) -> None:
         """Finish what is being written and let go of the file."""
+
+
+def open_store(
+    url: str | Path,
+    *,
+    read_only: bool = False,
+    now: datetime | None = None,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+    temp_directory: str | Path | None = None,
+) -> Store:
+    """Open a store, made or brought to today's schema where needed. Raises StoreError saying what to do.
+
+    `url`: a path, `duckdb:///absolute/path`, or `:memory:`. `now`: the instant a new store counts from. `memory_limit`
+    ("2GB"), `threads` and `temp_directory` (beside the file) are the engine's own when not given.
+    """
+    from collector.store.duck import DuckStore
+
+    scheme, separator, rest = str(url).partition("://")
+    if separator and scheme != "duckdb":
+        raise StoreError(f"no store engine {scheme!r}; wanted a path, duckdb:///path or :memory:")
+    return DuckStore(
+        rest if separator else scheme,
+        read_only=read_only,
+        now=now or datetime.now(UTC),
+        memory_limit=memory_limit,
+        threads=threads,
+        temp_directory=temp_directory,
+    )

@@ -1,6 +1,6 @@
 """Record class -> table: columns, types and which of two tellings of one fact is believed.
 
-The columns are the record's fields, in their order. Nothing here opens a database.
+The columns are the record's fields, in their order, and two of the store's own. Nothing here opens a database.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collector.records import (
     Message,
     ModelCall,
     NodeExecution,
+    Pull,
     Record,
     Request,
     Run,
@@ -45,6 +46,13 @@ ARROW_TYPES = {
     Decimal: pa.decimal128(18, 9),
 }
 
+ID_CRC = "id_crc"
+"""The store's own column: CRC-32 of `id`. Facts told again are found by it at a fraction of what reading ids takes."""
+
+WEIGHTS = "weights"
+"""The store's own column: NULL where all of a row is from one telling, else column -> what its value weighs
+(`collector.store.merge`) for those that weigh another number than the row."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -66,12 +74,23 @@ class Table:
     def ddl(self) -> str:
         """CREATE TABLE for a fresh database."""
         lines = ",\n  ".join(f"{column} {SQL_TYPES[kind]}" for column, kind in self.columns.items())
-        return f"CREATE TABLE {self.name} (\n  {lines}\n)"
+        return f"CREATE TABLE {self.name} (\n  {lines},\n  {ID_CRC} UINTEGER,\n  {WEIGHTS} MAP(VARCHAR, BIGINT)\n)"
 
     @property
     def arrow_schema(self) -> pa.Schema:
         """The schema of a batch of these records."""
         return pa.schema([(column, ARROW_TYPES[kind]) for column, kind in self.columns.items()])
+
+    @property
+    def stored_schema(self) -> pa.Schema:
+        """The schema of rows as the store keeps them."""
+        own = pa.schema([(ID_CRC, pa.uint32()), (WEIGHTS, pa.map_(pa.string(), pa.int64()))])
+        return pa.unify_schemas([self.arrow_schema, own])
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The columns two tellings of a fact can differ in."""
+        return tuple(column for column in self.columns if column != "id")
 
 
 def _columns(record: type[Record]) -> dict[str, type]:
@@ -85,7 +104,7 @@ def _columns(record: type[Record]) -> dict[str, type]:
     return found
 
 
-_DATED = (Run, NodeExecution, ModelCall, Message, Request)
+_DATED = (Run, NodeExecution, ModelCall, Message, Request, Pull)
 _CHANGING = (App, Conversation, Feedback)
 
 

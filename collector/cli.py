@@ -1,0 +1,251 @@
+"""The command: parse arguments, call one function, show what it says.
+
+Data goes to stdout, words to stderr. Exit codes: 0 done, 1 failed, 2 misused (a wrong setting, argument or question).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+from typer.exceptions import TyperException
+
+import collector
+from collector import commands, demonstration, terminal
+from collector.errors import DifyMetricError, QueryError, SettingsError
+from collector.logs import set_up_logs
+from collector.period import span
+from collector.settings import BY_DEFAULT, Settings
+from collector.settings.configuration import load_settings
+
+cli = typer.Typer(
+    name="dify-metric",
+    help="Metrics, metering and reporting for self-hosted Dify.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Text: TypeAlias = str | None
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")]
+StorePath = Annotated[Text, typer.Option("--store", help="The DuckDB file that keeps the facts.")]
+Listen = Annotated[Text, typer.Option("--listen", help="host:port of the service: pages, REST and /metrics.")]
+DifyUrl = Annotated[Text, typer.Option("--dify-url", help="Address of Dify, without /console/api.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point; without arguments it takes the command line's."""
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        code = cli(arguments, prog_name="dify-metric", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except (SettingsError, QueryError) as error:
+        code = _failed(error, 2)
+    except DifyMetricError as error:
+        code = _failed(error, 1)
+    except TyperException as error:
+        code = _misused(error)
+    except BrokenPipeError:  # whoever read our answer has read enough: `dify-metric query … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        code = _failed(error, 1)
+    sys.exit(code)
+
+
+def _failed(error: Exception, code: int) -> int:
+    terminal.say(f"dify-metric: {error}")
+    return code
+
+
+def _misused(error: TyperException) -> int:
+    """An option or argument that is not ours. Without any argument the message is the help, printed already."""
+    if said := error.format_message():
+        terminal.say(f"dify-metric: {said[0].lower()}{said[1:]}  (dify-metric --help)")
+    return error.exit_code
+
+
+def _end(number: int, _: object) -> None:
+    """End as Ctrl-C does: what is open is closed on the way out."""
+    raise SystemExit(128 + number)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        sys.stdout.write(f"dify-metric {collector.__version__}\n")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)]
+
+
+@cli.callback()
+def start(version: Version = False) -> None:
+    """Metrics, metering and reporting for self-hosted Dify."""
+
+
+@cli.command()
+def serve(config: Config = None, store: StorePath = None, listen: Listen = None, dify_url: DifyUrl = None) -> None:
+    """Pull on a schedule; serve REST, /metrics and the reference page."""
+    commands.serve(_settings(config, is_service=True, store=store, listen=listen, dify_url=dify_url))
+
+
+@cli.command()
+def pull(
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    dify_url: DifyUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Pull once from Dify: everything new since the last pull."""
+    settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
+    with terminal.progress() as tell:
+        pulls = asyncio.run(commands.pull(settings, tell))
+    if as_json:
+        terminal.show_json({"pulls": pulls})
+    else:
+        terminal.show_pulls(pulls)
+    if not pulls or any(each["error_class"] for each in pulls):
+        raise typer.Exit(1)
+
+
+@cli.command()
+def ingest(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Captured streams (SSE) or saved JSON answers of Dify.")
+    ],
+    config: Config = None,
+    store: StorePath = None,
+    app_id: Annotated[Text, typer.Option(help="The app, where the files do not say it.")] = None,
+    run_id: Annotated[Text, typer.Option(help="The run, for a list of node executions.")] = None,
+    workspace_id: Annotated[Text, typer.Option(help="The workspace, where the files do not say it.")] = None,
+    mode: Annotated[Text, typer.Option(help="The app's mode, for answers that do not say it.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="The files are of console test runs.")] = False,
+    listen: Listen = None,
+    as_json: Json = False,
+) -> None:
+    """Read captured streams and saved answers into the store. Reading a file again changes nothing."""
+    hints: dict[str, Any] = {"app_id": app_id, "run_id": run_id, "workspace_id": workspace_id, "mode": mode}
+    settings = _settings(config, store=store, listen=listen)
+    with terminal.progress() as tell:
+        outcome = commands.ingest(settings, files, {**hints, "is_debug": debug or None}, tell)
+    if as_json:
+        terminal.show_json(outcome)
+    else:
+        terminal.show_lines(("facts", "number"), [(name, f"{outcome[name]:,}") for name in ("new", "changed", "known")])
+    for field, number in outcome["failures"].items():
+        terminal.say(f"set aside: {field} ({number} times)")
+    if outcome["failures"]:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def query(
+    measures: Annotated[
+        list[str], typer.Argument(metavar="MEASURE…", help="What to count: tokens, or runs,failed_runs.")
+    ],
+    by: Annotated[list[str], typer.Option(help="Dimensions to split by: app, model, …")] = [],  # noqa: B006
+    grain: Annotated[str, typer.Option(help="none, minute, 15m, hour, day, week, month, year.")] = "none",
+    since: Annotated[Text, typer.Option(help="7d, 2025-06, 2025-06-03, an instant; default: all.")] = None,
+    until: Annotated[Text, typer.Option(help="A month, day or instant; default: now.")] = None,
+    tz: Annotated[Text, typer.Option(help="Time zone of days and months; default: report_timezone.")] = None,
+    where: Annotated[list[str], typer.Option(help="app:ID, !status:failed; again for more.")] = [],  # noqa: B006
+    order: Annotated[list[str], typer.Option(help="Columns to sort by; -tokens for descending.")] = [],  # noqa: B006
+    top: Annotated[int | None, typer.Option(help="Only the biggest groups.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
+    fill: Annotated[str, typer.Option(help="none, or zero: a row for every step.")] = "none",
+    debug: Annotated[bool, typer.Option("--include-debug", help="Count console test runs too.")] = False,
+    at: Annotated[Text, typer.Option(help="Ask the collector at this address, whatever it keeps.")] = None,
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    as_json: Json = False,
+) -> None:
+    """Ask for measures over a period."""
+    asked: dict[str, Any] = {
+        "measure": measures,
+        "by": by,
+        "where": where,
+        "order": order,
+        "grain": grain,
+        "since": since,
+    }
+    asked |= {"until": until, "tz": tz, "top": top, "limit": limit, "fill": fill, "include_debug": debug or None}
+    answer = commands.query(_settings(config, store=store, listen=listen), asked, at)
+    terminal.show_json(answer) if as_json else terminal.show_answer(answer)
+
+
+@cli.command()
+def check(
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    dify_url: DifyUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Show the settings in force, secrets masked, and whether Dify and the store answer."""
+    settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
+    report = asyncio.run(commands.check(settings))
+    if as_json:
+        terminal.show_json(report)
+    else:
+        terminal.show_settings(commands.in_force(settings))
+        terminal.show_lines(("check", "result"), [(each["check"], each["result"]) for each in report["checks"]])
+    if not all(each["is_well"] for each in report["checks"]):
+        raise typer.Exit(1)
+
+
+@cli.command()
+def generate(
+    to: Annotated[Path, typer.Option(help="Where the files go.")] = Path("dashboards"),
+) -> None:
+    """Write dashboards and the reference page anew from the catalogue."""
+    for path in commands.generate(to):
+        terminal.say(f"wrote {path}")
+
+
+@cli.command()
+def demo(
+    for_: Annotated[Text, typer.Option("--for", help="Stop after this long, such as 30s; default: on Ctrl-C.")] = None,
+    listen: Annotated[str, typer.Option(help="host:port of the collector.")] = "127.0.0.1:9180",
+    dify_listen: Annotated[str, typer.Option(help="host:port of the simulated Dify.")] = "127.0.0.1:9182",
+    store: Annotated[Text, typer.Option(help="Keep the facts here; default: a file that goes at the end.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=90, help="Days of simulated past.")] = 7,
+) -> None:
+    """Run a simulated Dify with traffic, and a collector that measures it. No Dify needed."""
+    set_up_logs("warning", "auto")
+    length = span(for_) if for_ else None
+    demonstration.show(
+        listen=listen,
+        dify_listen=dify_listen,
+        store=store,
+        days=days,
+        length=length,
+        program=_program(),
+        say=terminal.say,
+    )
+
+
+def _program() -> str:
+    """What to type to run this program again."""
+    typed = Path(sys.argv[0])
+    is_command = typed.name == "dify-metric" and shutil.which("dify-metric") != str(typed.absolute())
+    return str(typed) if is_command else "dify-metric"
+
+
+def _settings(config: Path | None, *, is_service: bool = False, **overrides: object) -> Settings:
+    """What is in force, and logs set up by it. A command that shows what it did needs no log of it as well."""
+    settings = load_settings(overrides, os.environ, config)
+    is_told = is_service or settings.origin("log_level") != BY_DEFAULT
+    set_up_logs(settings.log_level if is_told else "warning", settings.log_format, secrets=settings.secrets)
+    return settings

@@ -1,0 +1,121 @@
+"""The listings of an app, read down to their watermark; the first time over all its past, pass after pass.
+
+What comes in are an app and one of its endpoints; what goes out are Steps. Keeps the first walks whose time ran out,
+so that the next pass goes on where they stopped. Nothing here stores or knows a path.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import structlog
+
+from collector.collect.passes import Pass, ReadWatermark
+from collector.collect.tally import Tally
+from collector.errors import DifyMetricError
+from collector.pull.endpoints import Endpoint
+from collector.pull.reader import Reader, Step
+from collector.records import CONSOLE, App, Conversation, Run
+
+log = structlog.get_logger()
+
+FIRST_WALKS = 0.5
+"""The share of a pass's time after which first walks pause, so that they do not starve what comes after."""
+
+
+@dataclass
+class _FirstWalk:
+    steps: AsyncGenerator[Step, None]
+    newest: datetime  # what is younger was read by the passes since
+    listed: int = 0
+    total: int | None = None
+    cursor: str | None = None
+
+
+class Listings:
+    """Reads listings; `warnings` counts what the log warned of."""
+
+    def __init__(self, reader: Reader, watermark: ReadWatermark, warnings: Counter[str]) -> None:
+        self._reader = reader
+        self._watermark = watermark
+        self._warnings = warnings
+        self._paused: dict[tuple[str, str], _FirstWalk] = {}
+
+    async def aclose(self) -> None:
+        """Let go of walks that were to go on; a later start begins them anew."""
+        for walk in self._paused.values():
+            await walk.steps.aclose()
+        self._paused.clear()
+
+    async def read(self, one_pass: Pass, app: App, endpoint: Endpoint) -> None:
+        """One listing of one app. Raises Unauthorized and StoreError."""
+        tally = one_pass.tally(endpoint.stream, app, marks=True)
+        await one_pass.follow(tally, self._steps(one_pass, app, endpoint, tally))
+
+    async def _steps(self, one_pass: Pass, app: App, endpoint: Endpoint, tally: Tally) -> AsyncIterator[Step]:
+        options = one_pass.options
+        mark = await one_pass.stored(partial(self._watermark, CONSOLE, endpoint.stream, app.id))
+        walk = self._paused.get((endpoint.stream, app.id))
+        known_to = mark or (walk.newest if walk else None)
+        if known_to is not None:
+            until = known_to - options.overlap
+            async for step in self._reader.listing(
+                endpoint, app, max(until, options.since) if options.since else until
+            ):
+                yield step
+        if mark is not None:
+            return
+        if walk is None:
+            walk = _FirstWalk(self._reader.listing(endpoint, app, options.since), one_pass.began)
+            if endpoint.stream == "runs" and options.since is None:
+                walk.total = await self._counted(app)
+        walk.newest = one_pass.began
+        async for step in self._first_steps(one_pass, app, endpoint, walk, tally):
+            yield step
+
+    async def _first_steps(
+        self, one_pass: Pass, app: App, endpoint: Endpoint, walk: _FirstWalk, tally: Tally
+    ) -> AsyncIterator[Step]:
+        key = (endpoint.stream, app.id)
+        self._paused.pop(key, None)
+        try:
+            async for step in walk.steps:
+                walk.listed += (
+                    sum(isinstance(record, Run | Conversation) for record in step.records) + step.parse_failures
+                )
+                walk.cursor = step.cursor
+                one_pass.listed(tally, walk.listed, step.total or walk.total)
+                yield step
+                if not one_pass.in_time(FIRST_WALKS):
+                    self._paused[key] = walk
+                    tally.is_interrupted = True
+                    return
+        except DifyMetricError:
+            if walk.cursor:  # a numbered walk begins anew
+                walk.steps = self._reader.listing(endpoint, app, one_pass.options.since, walk.cursor)
+                self._paused[key] = walk
+            raise
+        self._compare(walk, tally)
+
+    def _compare(self, walk: _FirstWalk, tally: Tally) -> None:
+        """Warn when Dify counts more runs than it listed."""
+        if walk.total and walk.listed < walk.total:
+            self._warnings["listing_incomplete"] += 1
+            log.warning(
+                "listing incomplete",
+                stream=tally.stream,
+                app=tally.name,
+                listed=walk.listed,
+                counted=walk.total,
+                next="runs created at one instant cannot all be listed; app logs and messages bring those they name",
+            )
+
+    async def _counted(self, app: App) -> int | None:
+        with suppress(DifyMetricError):  # only a comparison: the walk itself will say what is wrong
+            return await self._reader.run_count(app)
+        return None

@@ -1,0 +1,215 @@
+"""What each command does: Settings and plain arguments in, plain values out. No terminal here.
+
+A command that needs the store opens it itself or, when a service holds it, asks that service.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from pydantic import ValidationError
+
+from collector import app
+from collector.app import Service, utc_now
+from collector.collect.passes import Progress
+from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeError, StoreBusy, Unavailable
+from collector.faces import grafana, reference, rest
+from collector.faces.rest_models import Asked
+from collector.fields import integer
+from collector.ingest import Reading, read_file
+from collector.measures.catalogue import CATALOGUE
+from collector.measures.query import Rows
+from collector.pull.endpoints import APPS
+from collector.records import Record
+from collector.running import Running, url_of, whereabouts
+from collector.settings import Setting, Settings, describe
+from collector.store import Store, open_store
+
+Plain: TypeAlias = Mapping[str, Any]
+Result = TypeVar("Result")
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop."""
+    app.serve(settings)
+
+
+async def pull(settings: Settings, on_progress: Progress) -> Sequence[Plain]:
+    """One pass over Dify, here or by the service that holds the store; how each stream went."""
+    if settings.dify_url is None or settings.sign_in is None:
+        raise SettingsError("no Dify to pull from: set dify_url and a way to sign in (dify-metric check shows them)")
+    try:
+        service = Service(settings, on_progress=on_progress)
+    except StoreBusy as busy:
+        with _holder(settings, busy) as running:
+            return running.pull()
+    try:
+        return app.told(await service.pull())
+    finally:
+        await service.close()
+
+
+def ingest(settings: Settings, files: Sequence[Path], hints: Plain, on_progress: Progress) -> Plain:
+    """Read files into the store: how many facts were new, changed and known, and what could not be read, by field.
+
+    Every file is read before anything is stored, so that a wrong one stops the command and not half of it.
+    """
+    records: list[Record] = []
+    failures: Counter[str] = Counter()
+    for place, file in enumerate(files):
+        on_progress("files", place, len(files))
+        found, failed = _read(file, hints)
+        records += found
+        failures += failed
+    stored = _with_store(settings, lambda store: store.put(records), lambda running: running.put(records))
+    return {"new": stored.new, "changed": stored.changed, "known": stored.known, "failures": dict(failures)}
+
+
+def _read(file: Path, hints: Plain) -> Reading:
+    try:
+        return read_file(file, now=utc_now(), **hints)
+    except SettingsError as error:
+        raise SettingsError(f"{file}: {error}") from None
+    except ShapeError as error:
+        raise DifyMetricError(f"{file}: {error}") from None
+
+
+def query(settings: Settings, asked: Plain, at: str | None = None) -> Plain:
+    """An answer as REST gives it. `asked` has the parameters of GET /api/v1/query; `at` is a collector's address."""
+    given = {name: value for name, value in asked.items() if value not in (None, [], "")}
+    try:
+        question = Asked(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise QueryError(f"{first['loc'][0]}: {first['msg']}", field=str(first["loc"][0])) from None
+
+    def here(store: Store) -> Plain:
+        return rest.answered(question, store.rows, utc_now(), timezone=settings.report_timezone).plain()
+
+    def there(running: Running) -> Plain:
+        return running.query(list(_pairs({**given, "tz": question.tz or settings.report_timezone})))
+
+    if at is not None:
+        with Running(at if "://" in at else f"http://{at}") as running:
+            return running.query(list(_pairs(given)))
+    return _with_store(settings, here, there, read_only=True)
+
+
+async def check(settings: Settings) -> Plain:
+    """The settings in force and whether store and Dify answer; nothing is changed."""
+    checks = [_check("store", lambda: _state_of_store(settings))]
+    checks.append(await _check_dify(settings))
+    names = ("name", "value", "source", "unit", "help")
+    table = [{name: getattr(each, name) for name in names} for each in in_force(settings)]
+    return {"settings": table, "checks": checks}
+
+
+def in_force(settings: Settings) -> list[Setting]:
+    """Every setting with its value, secrets masked, and who said so."""
+    return describe(settings)
+
+
+def generate(to: Path) -> Iterator[Path]:
+    """Write what is made from the catalogue; the paths written."""
+    to.mkdir(parents=True, exist_ok=True)
+    pages = {name: grafana.written(model) for name, model in grafana.dashboards().items()}
+    pages["measures.md"] = reference.reference(describe(Settings()))
+    for name, text in pages.items():
+        path = to / name
+        path.write_text(text, encoding="utf-8")
+        yield path
+
+
+def _with_store(
+    settings: Settings,
+    here: Callable[[Store], Result],
+    there: Callable[[Running], Result],
+    *,
+    read_only: bool = False,
+) -> Result:
+    """Work on the store: here, or there where a service holds it."""
+    try:
+        store = open_store(settings.store, read_only=read_only)
+    except StoreBusy as busy:
+        with _holder(settings, busy) as running:
+            return there(running)
+    try:
+        return here(store)
+    finally:
+        store.close()
+
+
+@contextmanager
+def _holder(settings: Settings, busy: StoreBusy) -> Iterator[Running]:
+    """The service that holds the store; the error says who does where it is not the one at `listen`."""
+    token = settings.ingest_token.get_secret_value() if settings.ingest_token else None
+    with Running(url_of(settings.listen), token=token) as running:
+        try:
+            running.check(settings.store)
+        except Unavailable as error:
+            raise StoreBusy(f"{busy}; {error}") from None
+        yield running
+
+
+def _pairs(given: Plain) -> Iterator[tuple[str, str]]:
+    for name, value in given.items():
+        for each in value if isinstance(value, list) else [value]:
+            yield name, str(each).lower() if isinstance(each, bool) else str(each)
+
+
+def _state_of_store(settings: Settings) -> str:
+    path = Path(whereabouts(settings.store))
+    if not path.exists() and path.parent.is_dir() and os.access(path.parent, os.W_OK):
+        return "not there yet; the first facts make it"
+    return _with_store(settings, lambda store: summary(store.rows), _facts_there, read_only=True)
+
+
+_COUNTED = ("runs", "messages", "model_calls", "tokens")
+
+
+def summary(rows: Rows) -> str:
+    """What a store holds, in one line."""
+    asked = Asked(measure=list(_COUNTED), include_debug=True)
+    return _counted(rest.answered(asked, rows, utc_now()).plain())
+
+
+def _facts_there(running: Running) -> str:
+    pairs = [("measure", name) for name in _COUNTED]
+    return _counted(running.query([*pairs, ("include_debug", "true")])) + f", held by the service at {running.url}"
+
+
+def _counted(answer: Plain) -> str:
+    row = answer["rows"][0] if answer["rows"] else {}
+    return ", ".join(_number(row.get(name) or 0, CATALOGUE.measure(name).title.lower()) for name in _COUNTED)
+
+
+def _number(how_many: int, what: str) -> str:
+    return f"{how_many:,} {what.removesuffix('s') if how_many == 1 else what}"
+
+
+def _check(name: str, look: Callable[[], str]) -> Plain:
+    try:
+        return {"check": name, "is_well": True, "result": look()}
+    except DifyMetricError as error:
+        return {"check": name, "is_well": False, "result": str(error)}
+
+
+async def _check_dify(settings: Settings) -> Plain:
+    console = app.console(settings)
+    if console is None:
+        return {"check": "dify", "is_well": True, "result": "not set: nothing is pulled"}
+    async with console:
+        try:
+            workspace = await console.workspace_id()
+            # An admin key names its workspace without asking anyone; only an answer says that it is taken.
+            apps = integer(await console.get(APPS.path, {"page": "1", "limit": "1"}), "total") or 0
+            version = ".".join(map(str, console.version)) if console.version else "of unknown version"
+            told = f"signed in to Dify {version}, workspace {workspace}, {_number(apps, 'apps')}"
+            return {"check": "dify", "is_well": True, "result": told}
+        except DifyMetricError as error:
+            return {"check": "dify", "is_well": False, "result": str(error)}

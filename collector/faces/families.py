@@ -1,0 +1,93 @@
+"""The Prometheus families: which measure of the catalogue stands under which name, with which labels and buckets.
+
+A table and nothing else. `collector.faces.prometheus` fills it from the store; dashboards take their names from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+WORKSPACE, APP, MODE = "workspace_id", "app_id", "app_mode"
+PROVIDER, MODEL, NODE = "model_provider", "model_name", "node_type"
+
+CALL_BUCKETS = tuple(0.01 * 2**step for step in range(14))
+"""0.01 to 81.92 seconds, each twice the one before: model calls and answers."""
+
+RUN_BUCKETS = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
+"""Workflow runs, nodes and our own pulls."""
+
+TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+"""Seconds for one output token."""
+
+WINDOWS = {"5m": 300, "1d": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
+"""The windows of the active users, in seconds."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One Prometheus family. `measure` is a name of the catalogue; labels are its dimensions, by the same names.
+
+    Counters and histograms count facts that became final since counting began; gauges tell of now. `when_final` adds
+    the condition that a fact is final to measures that count open ones too. `estimates` are left out, because the real
+    calls replace them and a counter must not step back.
+    """
+
+    name: str
+    measure: str
+    labels: tuple[str, ...]
+    kind: Literal["counter", "gauge", "histogram"] = "counter"
+    buckets: tuple[float, ...] = ()
+    when_final: bool = False
+
+
+_CALL = (WORKSPACE, APP, PROVIDER, MODEL)
+
+FAMILIES: tuple[Family, ...] = (
+    Family("dify_llm_input_tokens_total", "input_tokens", (*_CALL, NODE)),
+    Family("dify_llm_output_tokens_total", "output_tokens", (*_CALL, NODE)),
+    Family("dify_llm_cached_input_tokens_total", "cached_input_tokens", _CALL),
+    Family("dify_llm_reasoning_output_tokens_total", "reasoning_output_tokens", _CALL),
+    Family("dify_llm_calls_total", "model_calls", (*_CALL, NODE)),
+    Family("dify_llm_call_failures_total", "failed_model_calls", (*_CALL, NODE, "error_class")),
+    Family("dify_llm_unpriced_tokens_total", "unpriced_tokens", (PROVIDER, MODEL)),
+    Family("dify_llm_generation_seconds_total", "generation_seconds", _CALL),
+    Family("dify_llm_call_duration_seconds", "model_call_latency", (PROVIDER, MODEL), "histogram", CALL_BUCKETS),
+    Family("dify_llm_time_per_output_token_seconds", "token_time", (PROVIDER, MODEL), "histogram", TOKEN_BUCKETS),
+    Family("dify_run_finished_total", "finished_runs", (WORKSPACE, APP, MODE, "triggered_from", "status")),
+    Family("dify_run_duration_seconds", "run_elapsed", (WORKSPACE, APP, MODE), "histogram", RUN_BUCKETS),
+    Family("dify_run_in_progress", "running_runs", (WORKSPACE, APP), "gauge"),
+    Family("dify_run_oldest_unfinished_timestamp_seconds", "oldest_running_run", (WORKSPACE, APP), "gauge"),
+    Family("dify_node_executions_total", "node_executions", (WORKSPACE, NODE), when_final=True),
+    Family("dify_node_execution_failures_total", "failed_node_executions", (WORKSPACE, NODE)),
+    Family("dify_node_execution_duration_seconds", "node_elapsed", (WORKSPACE, NODE), "histogram", RUN_BUCKETS),
+    Family("dify_chat_messages_total", "messages", (WORKSPACE, APP, MODE, "invoke_from"), when_final=True),
+    Family("dify_chat_conversations_started_total", "conversations_started", (WORKSPACE, APP, MODE)),
+    Family("dify_chat_response_duration_seconds", "response_time", (WORKSPACE, APP), "histogram", CALL_BUCKETS),
+    Family(
+        "dify_chat_time_to_first_token_seconds",
+        "message_time_to_first_token",
+        (WORKSPACE, APP),
+        "histogram",
+        CALL_BUCKETS,
+    ),
+    Family("dify_chat_feedback_total", "ratings", (WORKSPACE, APP, "rating")),
+    Family("dify_metric_collect_duration_seconds", "pull_duration", ("stream",), "histogram", RUN_BUCKETS),
+    Family("dify_metric_collect_errors_total", "pull_failures", ("stream", "error_class")),
+    Family("dify_metric_parse_failures_total", "parse_failures", ("stream",)),
+    Family("dify_metric_last_success_timestamp_seconds", "last_complete_pull", ("stream",), "gauge"),
+    Family("dify_metric_watermark_timestamp_seconds", "complete_until", ("stream",), "gauge"),
+)
+
+COST = "dify_llm_cost_{currency}_total"
+"""One family per currency: a label would make `sum()` add different currencies."""
+
+COST_LABELS = (*_CALL, NODE)
+
+INFO = "dify_app_info"
+"""Always 1: the only place of an app's name, to be joined on app_id."""
+
+INFO_LABELS = (WORKSPACE, APP, "app_name", MODE)
+
+ACTIVE_USERS = {"dify_app_active_users": (WORKSPACE, APP), "dify_workspace_active_users": (WORKSPACE,)}
+"""Distinct users in each of WINDOWS, which is the label `window`; they do not add up."""

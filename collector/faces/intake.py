@@ -1,0 +1,126 @@
+"""The way in over REST: facts and the wish for a pull come in, what became of them goes out.
+
+Facts are stored before they are acknowledged, and may be sent again at will. Who may send, and wish for a pull: on
+loopback everyone, unless a token is set; elsewhere only who shows the token. Nothing here knows a table or Dify.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from collector import wire
+from collector.errors import ShapeError
+from collector.faces.problems import PROBLEM_RESPONSES, problem
+from collector.records import Pull, Record, Stored
+
+MOST_BYTES = 64 * 1024 * 1024
+"""Of one batch: larger ones are refused, so that a sender cannot fill the memory."""
+
+
+class Service(BaseModel):
+    """Which collector this is."""
+
+    version: str
+    store: str = Field(description="Absolute path of the store this service holds.")
+
+
+class Taken(BaseModel):
+    """What became of a batch of facts."""
+
+    new: int = Field(description="Facts that were not known.")
+    changed: int = Field(description="Facts that are known better now.")
+    known: int = Field(description="Facts that were known already.")
+
+
+class Passed(BaseModel):
+    """One pass over one stream of one app."""
+
+    stream: str
+    app_id: str | None
+    records: int
+    parse_failures: int
+    error_class: str | None
+    is_complete: bool
+
+
+class Passes(BaseModel):
+    """What a pull did."""
+
+    pulls: list[Passed]
+
+
+def router(
+    service: Service,
+    put: Callable[[Sequence[Record]], Stored],
+    pull: Callable[[], Awaitable[Sequence[Pull]]] | None,
+    *,
+    token: str | None,
+    is_local: bool,
+) -> APIRouter:
+    """The routes. `pull` is None where no Dify is set; `is_local` says that only this machine can reach us."""
+    routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES)
+
+    def admit(request: Request) -> None:
+        if token is None and is_local:
+            return
+        if token is None:
+            raise HTTPException(
+                403,
+                "a collector that other machines can reach takes facts and wishes only with a token; set ingest_token",
+            )
+        shown = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(shown.encode(), token.encode()):
+            raise HTTPException(
+                401,
+                "Authorization: wanted 'Bearer ' and the ingest_token of this collector",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    @routes.get("/api/v1/service", summary="Which collector this is · 服务信息")
+    async def about() -> Service:
+        """Its version and the store it holds: what a command compares before it trusts the answers."""
+        return service
+
+    @routes.post("/api/v1/ingest", summary="Send facts · 写入事实", response_model=Taken, dependencies=[Depends(admit)])
+    async def ingest(request: Request) -> JSONResponse:
+        """A JSON object of tables, each a list of facts. Stored once acknowledged; sending again changes nothing."""
+        body = await _body(request)
+        try:
+            records = await run_in_threadpool(wire.decode, body)
+        except ShapeError as error:
+            return problem(400, "Facts that do not fit", str(error), field=error.field)
+        stored = await run_in_threadpool(put, records)
+        return JSONResponse({"new": stored.new, "changed": stored.changed, "known": stored.known})
+
+    @routes.post("/api/v1/pull", summary="Pull from Dify now · 立即采集", dependencies=[Depends(admit)])
+    async def pull_now() -> Passes:
+        """One pass over every stream of every app; answers when it is done."""
+        if pull is None:
+            raise HTTPException(409, "no Dify to pull from; set dify_url and a way to sign in")
+        names = Passed.model_fields
+        return Passes(pulls=[Passed(**{name: getattr(each, name) for name in names}) for each in await pull()])
+
+    return routes
+
+
+async def _body(request: Request) -> bytes:
+    told = request.headers.get("content-length", "0")
+    parts, length = [], 0
+    if told.isdigit() and int(told) > MOST_BYTES:
+        raise _too_large()
+    async for part in request.stream():
+        length += len(part)
+        if length > MOST_BYTES:
+            raise _too_large()
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(413, f"a batch may have {MOST_BYTES} bytes; send it in parts")

@@ -1,0 +1,173 @@
+"""The REST face: a question as URL parameters in, an answer as JSON or CSV out; and whether we are alive and ready.
+
+It reads no table itself: every number is a query to the catalogue, run in the thread pool so that a slow one holds up
+nobody. Errors are problem details (RFC 9457) that name the field and what could stand there instead.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import Lifespan
+
+import collector
+from collector.errors import StoreError
+from collector.faces import rest_models as models
+from collector.faces.problems import PROBLEM_RESPONSES, answer_problems, problem
+from collector.faces.rest_page import CONTENT_POLICY, page
+from collector.measures.answer import Answer, plain
+from collector.measures.catalogue import CATALOGUE, Catalogue
+from collector.measures.query import Query as Question
+from collector.measures.query import Rows, earliest, run
+from collector.period import Period, zone
+
+Clock = Callable[[], datetime]
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def application(
+    rows: Rows,
+    clock: Clock,
+    *,
+    timezone: str = "UTC",
+    catalogue: Catalogue = CATALOGUE,
+    lifespan: Lifespan[FastAPI] | None = None,
+) -> FastAPI:
+    """The REST face as an application of its own: routes, problem details and the reference page at /docs."""
+    app = FastAPI(
+        lifespan=lifespan,
+        title="dify-metric",
+        version=collector.__version__,
+        description="Metrics, metering and reporting for self-hosted Dify · Dify 指标、计量与统计报表",
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.include_router(router(rows, clock, timezone=timezone, catalogue=catalogue))
+    answer_problems(app)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page(app.openapi(), catalogue), headers={"Content-Security-Policy": CONTENT_POLICY})
+
+    return app
+
+
+def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalogue = CATALOGUE) -> APIRouter:
+    """The routes. `rows` is a Store's; `timezone` the zone of questions that name none (QueryError if it is none)."""
+    zone(timezone)
+    routes = APIRouter()
+    listing = msgspec.json.encode(models.listing(catalogue))
+
+    @routes.get(
+        "/api/v1/query",
+        summary="Ask the catalogue · 查询指标",
+        response_model=models.AnswerBody,
+        responses={**PROBLEM_RESPONSES, 200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+        tags=["measures"],
+    )
+    def query(asked: Annotated[models.Asked, Query()], request: Request) -> Response:
+        """Measures over a period, by step and dimension. What is not known is null; money is text with every digit."""
+        answer = answered(asked, rows, clock(), timezone=timezone, catalogue=catalogue)
+        if asked.format == "csv" or (not asked.format and "text/csv" in request.headers.get("accept", "")):
+            return _as_csv(answer)
+        return Response(msgspec.json.encode(answer.plain()), media_type="application/json")
+
+    @routes.get(
+        "/api/v1/measures",
+        summary="What can be asked · 指标目录",
+        response_model=models.Listing,
+        responses=PROBLEM_RESPONSES,
+        tags=["measures"],
+    )
+    async def measures() -> Response:
+        """Every measure and dimension with title, unit and help, in English and Chinese."""
+        return Response(listing, media_type="application/json")
+
+    @routes.get("/healthz", summary="Alive · 存活检查", response_model=models.Alive, tags=["health"])
+    async def alive() -> JSONResponse:
+        """200 as long as the process answers at all."""
+        return JSONResponse({"status": "alive", "version": collector.__version__})
+
+    @routes.get(
+        "/readyz",
+        summary="Ready · 就绪检查",
+        response_model=models.Ready,
+        responses=PROBLEM_RESPONSES,
+        tags=["health"],
+    )
+    def ready() -> Response:
+        """200 when the store answers, with what was pulled in the last seven days; 503 when it does not."""
+        now = clock()
+        pulls = Question.of(
+            ("last_complete_pull", "pulls", "pull_failures"),
+            by="stream",
+            period=Period(now - timedelta(days=7), now, zone(timezone)),
+            catalogue=catalogue,
+        )
+        try:
+            found = run(pulls, rows, now=now).rows
+        except StoreError as error:
+            return problem(503, "The store does not answer", str(error))
+        lines = [{name: plain(value) for name, value in row.items()} for row in found]
+        return JSONResponse({"status": "ready", "pulls": lines})
+
+    return routes
+
+
+def answered(
+    asked: models.Asked, rows: Rows, now: datetime, *, timezone: str = "UTC", catalogue: Catalogue = CATALOGUE
+) -> Answer:
+    """The answer to what was asked, wherever it was asked. Raises QueryError."""
+    since = asked.since or models.ALL
+    if since == models.ALL:
+        since = (earliest(rows) or now).isoformat()
+    period = Period.parse(since=since, until=asked.until or None, tz=asked.tz or timezone, now=now)
+    return run(_question(asked, period, catalogue), rows, now=now)
+
+
+def _question(asked: models.Asked, period: Period, catalogue: Catalogue) -> Question:
+    return Question.of(
+        asked.measure,
+        period=period,
+        by=asked.by,
+        grain=asked.grain,
+        where=asked.where,
+        order=asked.order,
+        limit=asked.limit,
+        top=asked.top,
+        fill=asked.fill,
+        include_debug=asked.include_debug,
+        catalogue=catalogue,
+    )
+
+
+def _as_csv(answer: Answer) -> Response:
+    """One line per row; what a JSON answer says beside its rows stands in the headers."""
+    text = io.StringIO(newline="")
+    lines = csv.writer(text)
+    lines.writerow(answer.columns)
+    lines.writerows([_cell(row[name]) for name in answer.columns] for row in answer.rows)
+    told = answer.plain()
+    headers = {
+        "X-Period": f"{answer.period.start.isoformat()}/{answer.period.end.isoformat()}",
+        "X-Time-Zone": answer.timezone,
+        "X-Watermark": str(told["watermark"] or ""),
+        "X-Flags": ",".join(f"{name}={how_many}" for name, how_many in answer.flags.items()),
+    }
+    return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _cell(value: object) -> object:
+    """A cell of CSV. A name that a spreadsheet would run as a formula gets the apostrophe that stops it."""
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return plain(value)

@@ -1,0 +1,333 @@
+"""By what a number may be split or filtered: every dimension, its titles, and the column it is in each table.
+
+What comes in is nothing; what goes out is DIMENSIONS, plain data that the catalogue, REST and dashboards read.
+A value that is not known is NULL here and null in answers, never a word that stands for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from collector.measures.fragments import Facts, qualify
+from collector.records import (
+    App,
+    Conversation,
+    Feedback,
+    Message,
+    ModelCall,
+    NodeExecution,
+    Pull,
+    Request,
+    Run,
+    Watermark,
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dimension:
+    """A column to split by.
+
+    `columns` gives the SQL expression per kind of fact; it may use the tables named in `joins` (LEFT JOINed on the SQL
+    given there, many facts to one row). `kind` is what its values are: str, int or bool. `is_label`: its values are
+    few enough for a Prometheus label.
+    """
+
+    name: str
+    title: str
+    title_zh: str
+    help: str
+    columns: Mapping[Facts, str]
+    joins: Mapping[Facts, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    kind: type = str
+    is_label: bool = False
+
+    def __post_init__(self) -> None:
+        columns = {facts: qualify(column, facts) for facts, column in self.columns.items()}
+        object.__setattr__(self, "columns", MappingProxyType(columns))
+
+
+_OF_APPS: tuple[Facts, ...] = (Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request, Pull, Watermark)
+_APP_JOINS = {facts: (f"LEFT JOIN app ON app.id = {facts.table}.app_id",) for facts in _OF_APPS}
+
+CALL_RUN = "LEFT JOIN run ON run.id = model_call.run_id"
+CALL_MESSAGE = "LEFT JOIN message ON message.id = model_call.message_id"
+NODE_RUN = "LEFT JOIN run ON run.id = node_execution.run_id"
+FEEDBACK_MESSAGE = "LEFT JOIN message ON message.id = feedback.message_id"
+(MESSAGE_APP,), (WATERMARK_APP,) = _APP_JOINS[Message], _APP_JOINS[Watermark]
+
+_CALLER = (CALL_RUN, CALL_MESSAGE)
+
+
+def _same(name: str, *all_facts: Facts) -> dict[Facts, str]:
+    return dict.fromkeys(all_facts, name)
+
+
+def _workspace(facts: Facts) -> str:
+    return "app.workspace_id" if facts in (Pull, Watermark) else "coalesce(workspace_id, app.workspace_id)"
+
+
+APP_ID = Dimension(
+    name="app_id",
+    title="App id",
+    title_zh="应用 ID",
+    help="Dify's id of the app.",
+    columns={
+        **_same("app_id", *(facts for facts in _OF_APPS if facts is not Watermark)),
+        Watermark: "nullif(app_id, '')",
+        App: "id",
+    },
+    is_label=True,
+)
+APP_NAME = Dimension(
+    name="app_name",
+    title="App",
+    title_zh="应用",
+    help="The app's name as it is now; names may change and repeat, ids do not.",
+    columns={**_same("app.name", *_OF_APPS), App: "name"},
+    joins=_APP_JOINS,
+)
+APP_MODE = Dimension(
+    name="app_mode",
+    title="App mode",
+    title_zh="应用类型",
+    help="workflow, advanced-chat, chat, completion or agent-chat.",
+    columns={**_same("app.mode", *_OF_APPS), App: "mode"},
+    joins=_APP_JOINS,
+    is_label=True,
+)
+WORKSPACE_ID = Dimension(
+    name="workspace_id",
+    title="Workspace id",
+    title_zh="工作空间 ID",
+    help="Dify's id of the workspace (tenant).",
+    columns={**{facts: _workspace(facts) for facts in _OF_APPS}, App: "workspace_id"},
+    joins=_APP_JOINS,
+    is_label=True,
+)
+MODEL_PROVIDER = Dimension(
+    name="model_provider",
+    title="Model provider",
+    title_zh="模型供应商",
+    help="Provider of the model, as organisation/plugin/name.",
+    columns=_same("model_provider", ModelCall),
+    is_label=True,
+)
+MODEL_NAME = Dimension(
+    name="model_name",
+    title="Model",
+    title_zh="模型",
+    help="Name of the model; null where Dify does not tell it.",
+    columns=_same("model_name", ModelCall),
+    is_label=True,
+)
+NODE_TYPE = Dimension(
+    name="node_type",
+    title="Node type",
+    title_zh="节点类型",
+    help="Kind of workflow node; `message` for calls of apps without nodes.",
+    columns=_same("node_type", NodeExecution, ModelCall),
+    is_label=True,
+)
+USER_ID = Dimension(
+    name="user_id",
+    title="User id",
+    title_zh="用户 ID",
+    help="Dify's id of the end user or account. Dify gives one person an end user id in each app.",
+    columns={
+        **_same("user_id", Run, Message, Conversation, Feedback),
+        ModelCall: "coalesce(run.user_id, message.user_id)",
+        NodeExecution: "run.user_id",
+    },
+    joins={ModelCall: _CALLER, NodeExecution: (NODE_RUN,)},
+)
+USER_KIND = Dimension(
+    name="user_kind",
+    title="Kind of user",
+    title_zh="用户类型",
+    help="end_user or account (of the console).",
+    columns={
+        **_same("user_kind", Run, Message, Conversation),
+        ModelCall: "coalesce(run.user_kind, message.user_kind)",
+        NodeExecution: "run.user_kind",
+    },
+    joins={ModelCall: _CALLER, NodeExecution: (NODE_RUN,)},
+)
+SESSION_ID = Dimension(
+    name="session_id",
+    title="Caller's user name",
+    title_zh="调用方用户标识",
+    help="What the caller of the API sent as `user`.",
+    columns={
+        **_same("session_id", Run, Message, Conversation),
+        ModelCall: "coalesce(run.session_id, message.session_id)",
+        NodeExecution: "run.session_id",
+    },
+    joins={ModelCall: _CALLER, NodeExecution: (NODE_RUN,)},
+)
+STATUS = Dimension(
+    name="status",
+    title="Status",
+    title_zh="状态",
+    help="succeeded, failed, stopped, partial-succeeded; or not yet: running, paused, open; or never told: stale.",
+    columns=_same("status", Run, NodeExecution, ModelCall, Message),
+    is_label=True,
+)
+TRIGGERED_FROM = Dimension(
+    name="triggered_from",
+    title="Triggered from",
+    title_zh="触发方式",
+    help="What started the run: app-run, webhook, schedule, plugin, debugging.",
+    columns={Run: "triggered_from", ModelCall: "run.triggered_from", NodeExecution: "run.triggered_from"},
+    joins={ModelCall: (CALL_RUN,), NodeExecution: (NODE_RUN,)},
+    is_label=True,
+)
+INVOKE_FROM = Dimension(
+    name="invoke_from",
+    title="Invoked from",
+    title_zh="调用来源",
+    help="Where the message came from: service-api, web-app, explore, trigger, debugger.",
+    columns={Message: "invoke_from", ModelCall: "message.invoke_from", Feedback: "message.invoke_from"},
+    joins={ModelCall: (CALL_MESSAGE,), Feedback: (FEEDBACK_MESSAGE,)},
+    is_label=True,
+)
+ERROR_CLASS = Dimension(
+    name="error_class",
+    title="Class of error",
+    title_zh="错误类别",
+    help="Kind of failure, from a closed list; null when nothing failed.",
+    columns=_same("error_class", Run, NodeExecution, ModelCall, Message, Request, Pull),
+    is_label=True,
+)
+CURRENCY = Dimension(
+    name="currency",
+    title="Currency",
+    title_zh="币种",
+    help="Currency of the cost, as Dify says it. Two currencies are never added.",
+    columns=_same("currency", ModelCall),
+)
+CONVERSATION_ID = Dimension(
+    name="conversation_id",
+    title="Conversation id",
+    title_zh="会话 ID",
+    help="Dify's id of the conversation.",
+    columns={**_same("conversation_id", Run, ModelCall, Message, Feedback), Conversation: "id"},
+)
+RUN_ID = Dimension(
+    name="run_id",
+    title="Run id",
+    title_zh="运行 ID",
+    help="Dify's id of the workflow run.",
+    columns={**_same("run_id", NodeExecution, ModelCall, Message, Request), Run: "id"},
+)
+RATING = Dimension(
+    name="rating",
+    title="Rating",
+    title_zh="评价",
+    help="like or dislike.",
+    columns=_same("rating", Feedback),
+    is_label=True,
+)
+RATED_BY = Dimension(
+    name="from_source",
+    title="Rated by",
+    title_zh="评价来源",
+    help="user or admin.",
+    columns=_same("from_source", Feedback),
+)
+ROUTE = Dimension(
+    name="route",
+    title="Route",
+    title_zh="接口",
+    help="Path template of the request, without ids.",
+    columns=_same("route", Request),
+    is_label=True,
+)
+STATUS_CODE = Dimension(
+    name="status_code",
+    title="HTTP status",
+    title_zh="HTTP 状态码",
+    help="Status Dify answered with; null when it never answered.",
+    columns=_same("status_code", Request),
+    kind=int,
+    is_label=True,
+)
+KEY_FINGERPRINT = Dimension(
+    name="key_fingerprint",
+    title="Key fingerprint",
+    title_zh="密钥指纹",
+    help="First 16 hex digits of the SHA-256 of the app key; the key itself is stored nowhere.",
+    columns=_same("key_fingerprint", Request),
+)
+INTERRUPTED_BY = Dimension(
+    name="interrupted_by",
+    title="Interrupted by",
+    title_zh="中断方",
+    help="client or upstream; null when the answer ended well.",
+    columns=_same("interrupted_by", Request),
+)
+STREAM = Dimension(
+    name="stream",
+    title="Stream",
+    title_zh="数据流",
+    help="Kind of record a pull reads: runs, messages, feedback, ...",
+    columns=_same("stream", Pull, Watermark),
+    is_label=True,
+)
+SOURCE = Dimension(
+    name="source",
+    title="Source",
+    title_zh="数据来源",
+    help="Who told us: console, database, tap or file.",
+    columns=_same("source", *_OF_APPS),
+)
+IS_DEBUG = Dimension(
+    name="is_debug",
+    title="Debugging",
+    title_zh="调试",
+    help="Console test runs: left out of every answer that does not ask for them.",
+    columns={
+        **_same("is_debug", Run, NodeExecution, ModelCall, Message, Conversation),
+        Feedback: "message.is_debug",
+    },
+    joins={Feedback: (FEEDBACK_MESSAGE,)},
+    kind=bool,
+)
+IS_ESTIMATE = Dimension(
+    name="is_estimate",
+    title="Estimate",
+    title_zh="估算",
+    help="Stands for the calls of a run whose nodes told no usage.",
+    columns=_same("is_estimate", ModelCall),
+    kind=bool,
+)
+IS_VISION = Dimension(
+    name="is_vision",
+    title="With image",
+    title_zh="视觉调用",
+    help="The prompt held an image; null when not told.",
+    columns=_same("is_vision", ModelCall),
+    kind=bool,
+)
+
+DIMENSIONS: tuple[Dimension, ...] = tuple(found for found in list(globals().values()) if isinstance(found, Dimension))
+"""Every dimension, in the order above."""
+
+ALIASES = {
+    "app": "app_id",
+    "model": "model_name",
+    "provider": "model_provider",
+    "workspace": "workspace_id",
+    "mode": "app_mode",
+    "user": "user_id",
+    "session": "session_id",
+    "conversation": "conversation_id",
+    "run": "run_id",
+}
+"""Short names people may write for a dimension."""
+
+
+def dimensions_of(facts: Facts) -> tuple[Dimension, ...]:
+    """What these facts can be split by."""
+    return tuple(dimension for dimension in DIMENSIONS if facts in dimension.columns)

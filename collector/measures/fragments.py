@@ -1,0 +1,44 @@
+"""SQL fragments of the catalogue, checked and spelled out: what comes in is what an entry says (`status = 'failed'`),
+what goes out names the table of every column (`run.status = 'failed'`), so that joins cannot make it ambiguous.
+
+Fragments follow one convention: SQL words in capitals, functions and columns in small letters, texts in quotes.
+Nothing here runs a query, and no fragment ever comes from a user.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeAlias
+
+import msgspec
+
+from collector.records import FACTS, Record, Watermark
+
+Facts: TypeAlias = type[Record] | type[Watermark]
+"""What rows are counted: a kind of record, or the watermarks."""
+
+_ALL_FACTS: tuple[Facts, ...] = (*FACTS, Watermark)
+_COLUMNS: dict[str, frozenset[str]] = {
+    facts.table: frozenset(field.name for field in msgspec.structs.fields(facts)) for facts in _ALL_FACTS
+}
+_TOKEN = re.compile(r"'(?:[^']|'')*'|\$?\b[A-Za-z_]\w*(?:\.\w+)?\b(?P<call>\()?")
+
+
+def has_column(facts: Facts, name: str) -> bool:
+    """Whether the table of these facts has that column."""
+    return name in _COLUMNS[facts.table]
+
+
+def qualify(fragment: str, facts: Facts) -> str:
+    """Put the table before every column. Raises ValueError for a column that does not exist."""
+
+    def spell(found: re.Match[str]) -> str:
+        token = found[0]
+        if token[0] in "'$" or found["call"] or token.isupper() or token in _COLUMNS:
+            return token
+        table, _, column = token.rpartition(".")
+        if column not in _COLUMNS.get(table or facts.table, ()):
+            raise ValueError(f"{fragment!r}: {table or facts.table} has no column {column!r}")
+        return f"{table or facts.table}.{column}"
+
+    return _TOKEN.sub(spell, fragment)

@@ -1,0 +1,227 @@
+"""Query -> SQL: one statement per table the query needs, with everything a user wrote as a bound parameter.
+
+What comes in is a Query; what goes out are Statements for DuckDB. The texts are made of fragments of the catalogue and
+of nothing else. Nothing here runs them.
+
+Steps are arithmetic on UTC microseconds: the period tells how far its zone is from UTC and when that changes, so no
+database needs to know a time zone. A day comes back as its local date, a shorter step as its number since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from collector.measures.ask import Filter, Moment, Query
+from collector.measures.dimensions import IS_DEBUG, Dimension
+from collector.measures.fragments import Facts, has_column
+from collector.measures.measure import DERIVED, Flag, Kind, Measure
+from collector.period import FIXED_STEPS, Grain
+
+MOST_GROUPS = 200_000
+"""More groups than this are not fetched: nobody reads them, and a small machine could not hold them."""
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """SQL with its named parameters, and what its columns are.
+
+    In order: the step if the query has a grain, its dimensions, one column per tuple of `measures` (several quantiles
+    share one, as a list), one count per flag.
+    """
+
+    sql: str
+    parameters: dict[str, object]
+    measures: tuple[tuple[Measure, ...], ...]
+    flags: tuple[Flag, ...] = ()
+
+
+def compile_query(query: Query) -> list[Statement]:
+    """The statements whose rows, put together by step and dimensions, answer the query."""
+    tables: dict[tuple[Facts, str | None], list[Measure]] = {}
+    unions = []
+    for measure in leaves(query.measures):
+        if measure.record is None:
+            unions.append(measure)
+        else:
+            tables.setdefault((measure.record, measure.at), []).append(measure)
+    flags = tuple(dict.fromkeys(flag for measure in query.measures for flag in measure.flags))
+    return [
+        *(_over_table(facts, measures, flags, query) for (facts, _), measures in tables.items()),
+        *(_over_union(measure, query) for measure in unions),
+    ]
+
+
+def leaves(measures: Iterable[Measure]) -> tuple[Measure, ...]:
+    """The measures a database works out; ratios and rates are worked out from these."""
+    found: list[Measure] = []
+    for measure in measures:
+        found += leaves(measure.parts) if measure.kind in DERIVED else (measure,)
+    return tuple(dict.fromkeys(found))
+
+
+@dataclass
+class _Rows:
+    """The rows of one table that a query is about: keys, joins, conditions, and the parameters they bind."""
+
+    facts: Facts
+    query: Query
+    at: str | None
+    joins: dict[str, None] = field(default_factory=dict)
+    parameters: dict[str, object] = field(default_factory=dict)
+
+    def keys(self) -> list[str]:
+        """The step and the dimensions, named."""
+        found = [f"{self._step()} AS step"] if self.query.grain is not Grain.NONE else []
+        return [*found, *(f"{self._column(dimension)} AS {dimension.name}" for dimension in self.query.by)]
+
+    def conditions(self, measures: Sequence[Measure]) -> list[str]:
+        """What a row must fulfil to matter to any of the measures."""
+        for measure in measures:
+            self._join(measure.joins)
+        found = [] if self.at is None else self._in_period()
+        if self.facts in IS_DEBUG.columns and not self.query.wants_debug:
+            found.append(f"{self._column(IS_DEBUG)} IS NOT TRUE")
+        found += [self._filter(place, each) for place, each in enumerate(self.query.where)]
+        wheres = list(dict.fromkeys(measure.where for measure in measures))
+        if "TRUE" not in wheres:
+            found.append(" OR ".join(f"({where})" for where in wheres) if len(wheres) > 1 else wheres[0])
+        return [f"({each})" if " OR " in each else each for each in found]
+
+    def select(self, columns: Sequence[str], conditions: Sequence[str]) -> str:
+        """The statement, without grouping."""
+        lines = ["SELECT\n  " + ",\n  ".join(columns), f"FROM {self.facts.table}", *self.joins]
+        if conditions:
+            lines.append("WHERE " + "\n  AND ".join(conditions))
+        return "\n".join(lines)
+
+    def _in_period(self) -> list[str]:
+        period = self.query.period
+        return [
+            f"{self.at} >= {self._bind('since', period.start)}",
+            f"{self.at} < {self._bind('until', period.end)}",
+        ]
+
+    def _step(self) -> str:
+        grain = self.query.grain
+        if grain in FIXED_STEPS:
+            return f"epoch_us({self.at}) // {FIXED_STEPS[grain] // _MICROSECOND}"
+        local = f"make_timestamp(epoch_us({self.at}) + {self._offset()})"
+        return f"CAST({local} AS DATE)" if grain is Grain.DAY else f"CAST(date_trunc('{grain}', {local}) AS DATE)"
+
+    def _offset(self) -> str:
+        offsets = self.query.period.offsets()
+        ahead = [self._bind(f"offset_{n}", distance // _MICROSECOND) for n, (_, distance) in enumerate(offsets)]
+        changes = [self._bind(f"change_{n}", since) for n, (since, _) in enumerate(offsets[1:])]
+        cases = [f"WHEN {self.at} < {change} THEN {before}" for before, change in zip(ahead, changes, strict=False)]
+        return f"CASE {' '.join(cases)} ELSE {ahead[-1]} END" if cases else ahead[-1]
+
+    def _filter(self, place: int, each: Filter) -> str:
+        column = self._column(each.dimension)
+        known = [value for value in each.values if value is not None]
+        binds = ", ".join(self._bind(f"where_{place}_{n}", value) for n, value in enumerate(known))
+        tests = [f"{column} IN ({binds})"] if known else []
+        if None in each.values:
+            tests.append(f"{column} IS NULL")
+        test = " OR ".join(tests)
+        return f"({test}) IS NOT TRUE" if each.is_negated else test
+
+    def _column(self, dimension: Dimension) -> str:
+        self._join(dimension.joins.get(self.facts, ()))
+        return dimension.columns[self.facts]
+
+    def _join(self, joins: Iterable[str]) -> None:
+        self.joins.update(dict.fromkeys(joins))
+
+    def _bind(self, name: str, value: object) -> str:
+        self.parameters[name] = value
+        return f"${name}"
+
+
+def _over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[Flag], query: Query) -> Statement:
+    rows = _Rows(facts, query, _instant(facts, measures[0].at, query))
+    flags = tuple(flag for flag in all_flags if flag.record is facts)
+    keys, conditions = rows.keys(), rows.conditions(measures)
+    is_filtered = len({measure.where for measure in measures}) > 1
+    cells = _cells(measures)
+    columns = [
+        *keys,
+        *(f"{_aggregate(cell, is_filtered, bool(keys))} AS {_name(cell)}" for cell in cells),
+        *(f"count(*) FILTER (WHERE {flag.where}) AS flag_{flag.name}" for flag in flags),
+    ]
+    sql = _grouped(rows.select(columns, conditions), len(keys))
+    return Statement(sql, rows.parameters, cells, flags)
+
+
+def _over_union(measure: Measure, query: Query) -> Statement:
+    selects: list[str] = []
+    keys: list[str] = []
+    parameters: dict[str, object] = {}
+    for part in measure.parts:
+        (facts,) = part.facts
+        rows = _Rows(facts, query, _instant(facts, part.at, query), parameters=parameters)
+        keys, conditions = rows.keys(), rows.conditions([part])
+        if measure.kind is Kind.DISTINCT:
+            selects.append(rows.select([*keys, f"{part.column} AS value"], conditions))
+        else:
+            counted = rows.select([*keys, f"{_aggregate((part,), False, bool(keys))} AS value"], conditions)
+            selects.append(_grouped(counted, len(keys), limit=None))
+    names = [*(("step",) if query.grain is not Grain.NONE else ()), *(dimension.name for dimension in query.by)]
+    whole = "count(DISTINCT value)" if measure.kind is Kind.DISTINCT else "coalesce(sum(value), 0)"
+    inner = "\nUNION ALL\n".join(selects).replace("\n", "\n  ")
+    columns = ",\n  ".join([*names, f"{whole} AS {measure.name}"])
+    sql = _grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS facts", len(keys))
+    return Statement(sql, parameters, ((measure,),))
+
+
+def _instant(facts: Facts, at: str | None, query: Query) -> str | None:
+    if at is not None and query.moment is Moment.FINISHED and has_column(facts, "finished_at"):
+        return f"coalesce({facts.table}.finished_at, {at})"
+    return at
+
+
+def _cells(measures: Sequence[Measure]) -> tuple[tuple[Measure, ...], ...]:
+    """Measures by the column of SQL they share: quantiles of one thing are sorted once."""
+    found: dict[object, tuple[Measure, ...]] = {}
+    for measure in measures:
+        shared = (measure.family, measure.column, measure.where) if measure.kind is Kind.QUANTILE else measure.name
+        found[shared] = (*found.get(shared, ()), measure)
+    return tuple(found.values())
+
+
+def _name(cell: Sequence[Measure]) -> str:
+    return cell[0].name if len(cell) == 1 else f"{cell[0].family}_quantiles"
+
+
+def _aggregate(cell: Sequence[Measure], is_filtered: bool, is_grouped: bool) -> str:
+    measure = cell[0]
+    only = f" FILTER (WHERE {measure.where})" if is_filtered and measure.where != "TRUE" else ""
+    match measure.kind:
+        case Kind.COUNT:
+            return f"count(*){only}"
+        case Kind.TOTAL if only or not is_grouped:  # of no rows the sum is zero; of rows that know nothing, unknown
+            return f"coalesce(sum({measure.column}){only}, CASE WHEN count(*){only} = 0 THEN 0 END)"
+        case Kind.TOTAL:
+            return f"sum({measure.column})"
+        case Kind.DISTINCT:
+            return f"count(DISTINCT {measure.column}){only}"
+        case Kind.MEAN:
+            return f"avg({measure.column}){only}"
+        case Kind.QUANTILE:
+            ranks = ", ".join(str(each.quantile) for each in cell)
+            wanted = ranks if len(cell) == 1 else f"[{ranks}]"  # a list of ranks gives a list, even of one
+            return f"quantile_cont({measure.column}, {wanted}){only}"
+        case Kind.LATEST:
+            return f"max({measure.column}){only}"
+        case _:
+            return f"min({measure.column}){only}"
+
+
+def _grouped(select: str, keys: int, limit: int | None = MOST_GROUPS + 1) -> str:
+    if not keys:
+        return select
+    grouped = f"{select}\nGROUP BY {', '.join(str(place + 1) for place in range(keys))}"
+    return grouped if limit is None else f"{grouped}\nLIMIT {limit}"

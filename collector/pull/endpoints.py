@@ -1,0 +1,120 @@
+"""The table of console endpoints we read: where, with which parameters, paged how, and what their items become.
+
+Nothing here asks: `walk.py` follows the pages, `reader.py` puts both together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import TypeAlias
+
+from collector.fields import Json
+from collector.ledger import Telling
+from collector.pull.parse import CHATFLOW, app_fact, conversation_facts, log_facts, run_facts
+from collector.records import Record
+
+Parse: TypeAlias = Callable[[Json, Telling], list[Record]]
+
+
+class Paging(Enum):
+    """How an endpoint gives more than one page."""
+
+    NUMBERED = "page, limit"
+    CURSOR = "last_id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One listing. `sorted_by` is the instant its newest-first order goes by; `filtered_by` the parameter, where there
+    is one, that leaves out what is older."""
+
+    stream: str
+    path: str
+    paging: Paging
+    parse: Parse
+    params: Mapping[str, str] = field(default_factory=dict)
+    sorted_by: str = "created_at"
+    filtered_by: str | None = None
+
+
+def _app_runs(stream: str, path: str, triggered_from: str) -> Endpoint:
+    return Endpoint(
+        stream=stream,
+        path=path,
+        params={"triggered_from": triggered_from},  # Dify's default lists test runs only
+        paging=Paging.CURSOR,
+        parse=partial(run_facts, triggered_from=triggered_from),
+    )
+
+
+APPS = Endpoint(
+    stream="apps",
+    path="/apps",
+    paging=Paging.NUMBERED,
+    parse=lambda raw, telling: [app_fact(raw, telling)],
+)
+RUNS = _app_runs("runs", "/apps/{app_id}/workflow-runs", "app-run")
+DEBUG_RUNS = _app_runs("debug-runs", "/apps/{app_id}/workflow-runs", "debugging")
+# These name conversation and message too.
+CHATFLOW_RUNS = _app_runs("runs", "/apps/{app_id}/advanced-chat/workflow-runs", "app-run")
+CHATFLOW_DEBUG_RUNS = _app_runs("debug-runs", "/apps/{app_id}/advanced-chat/workflow-runs", "debugging")
+APP_LOGS = Endpoint(
+    stream="app-logs",  # the only listing of runs started by webhook, schedule or plugin
+    path="/apps/{app_id}/workflow-app-logs",
+    paging=Paging.NUMBERED,
+    filtered_by="created_at__after",
+    parse=log_facts,
+)
+CONVERSATIONS = Endpoint(
+    stream="conversations",
+    path="/apps/{app_id}/chat-conversations",
+    params={"sort_by": "-updated_at"},
+    sorted_by="updated_at",  # a new message in an old conversation brings it to the top
+    paging=Paging.NUMBERED,
+    parse=partial(conversation_facts, mode="chat"),
+)
+CHATFLOW_CONVERSATIONS = Endpoint(
+    stream="conversations",
+    path="/apps/{app_id}/chat-conversations",
+    params={"sort_by": "-updated_at"},
+    sorted_by="updated_at",
+    paging=Paging.NUMBERED,
+    parse=partial(conversation_facts, mode=CHATFLOW),
+)
+COMPLETIONS = Endpoint(
+    stream="conversations",
+    path="/apps/{app_id}/completion-conversations",
+    paging=Paging.NUMBERED,
+    parse=partial(conversation_facts, mode="completion"),
+)
+
+STREAMS: Mapping[str, tuple[Endpoint, ...]] = {
+    "workflow": (RUNS, APP_LOGS),
+    CHATFLOW: (CHATFLOW_RUNS, CHATFLOW_CONVERSATIONS),
+    "chat": (CONVERSATIONS,),
+    "agent-chat": (CONVERSATIONS,),
+    "completion": (COMPLETIONS,),
+}
+"""The listings of an app, by its mode. Modes that later versions add have none until we know them."""
+
+DEBUG_STREAMS: Mapping[str, tuple[Endpoint, ...]] = {"workflow": (DEBUG_RUNS,), CHATFLOW: (CHATFLOW_DEBUG_RUNS,)}
+"""The listings of console test runs, read on request only."""
+
+FLOW_MODES = frozenset({"workflow", CHATFLOW})
+"""Modes whose apps have runs."""
+
+TALKING_MODES = frozenset({CHATFLOW, "chat", "agent-chat", "completion"})
+"""Modes whose apps have messages and ratings."""
+
+APP = "/apps/{app_id}"
+RUN = "/apps/{app_id}/workflow-runs/{run_id}"
+RUN_COUNT = "/apps/{app_id}/workflow-runs/count"
+NODES = "/apps/{app_id}/workflow-runs/{run_id}/node-executions"
+MESSAGES = "/apps/{app_id}/chat-messages"
+MESSAGE = "/apps/{app_id}/messages/{message_id}"
+COMPLETION = "/apps/{app_id}/completion-conversations/{conversation_id}"
+FEEDBACK = "/apps/{app_id}/feedbacks/export"
+"""What is asked about one thing at a time. `chat-conversations/{id}` is not among them: reading it changes it."""

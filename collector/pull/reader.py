@@ -1,0 +1,322 @@
+"""One Dify, read: the streams of its console as batches of records.
+
+What comes in are a Console, an app and where to stop; what goes out are Steps, each a page (or one thing asked about
+by its id) already turned into records. Remembers between passes only what saves questions: the models of a workflow
+version, and what turned out to be gone. Nothing here stores a record or decides when to read what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+
+from collector.errors import Forbidden, NotFound, Rejected, ShapeError
+from collector.fields import Json, integer, items, mapping, required_text, text
+from collector.ledger import CALLING_NODES, Models, Telling, graph_models
+from collector.pull import endpoints
+from collector.pull.console import Console
+from collector.pull.endpoints import Endpoint, Paging
+from collector.pull.parse import (
+    DRAFT,
+    AppModel,
+    app_model,
+    detail_facts,
+    is_run_gone,
+    leaf_facts,
+    message_facts,
+    rating_fact,
+)
+from collector.pull.walk import Ask, Page, cursored, listed, numbered
+from collector.records import CONSOLE, STALE, App, Conversation, Feedback, Message, NodeExecution, Record, Run, User
+
+log = structlog.get_logger()
+
+Told = TypeVar("Told", bound=Record)
+
+HANGS_AFTER = timedelta(minutes=30)
+"""How long a run may be open before its nodes are read without waiting for its end."""
+
+WITHDRAWN = "withdrawn"
+
+
+@dataclass
+class Step:
+    """What one page or one question brought."""
+
+    records: list[Record] = field(default_factory=list)
+    requests: int = 1
+    parse_failures: int = 0
+    total: int | None = None  # how many there are in all, where the listing says
+    cursor: str | None = None  # where the listing can be taken up behind this page
+    ties_lost: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """When something that has no end in Dify counts as ended."""
+
+    open_run_max_age: timedelta = timedelta(hours=24)
+    message_open_for: timedelta = timedelta(minutes=10)
+
+
+class Reader:
+    """Reads one workspace through one console."""
+
+    def __init__(self, console: Console, clock: Callable[[], datetime], rules: Rules | None = None) -> None:
+        self.console = console
+        self.workspace_id: str | None = None
+        self._clock = clock
+        self._rules = rules or Rules()
+        self._names: dict[str, str] = {}  # of apps
+        self._models: dict[str, AppModel] = {}  # by app
+        self._graphs: dict[tuple[str, str], Models] = {}  # by app and version
+        self._gone: set[str] = set()  # what Dify no longer knows, or tells in a way that cannot be read
+        self._hanging: set[str] = set()  # open runs whose nodes were looked at
+
+    async def apps(self) -> AsyncIterator[Step]:
+        """All apps of the workspace."""
+        telling = self._telling()
+        async for page in numbered(self._ask(endpoints.APPS.path, {})):
+            self._learn(page.records)
+            yield self._step(page, endpoints.APPS, telling)
+
+    async def is_app_gone(self, app_id: str) -> bool:
+        """Whether Dify says that an app does not exist."""
+        try:
+            await self.console.get(endpoints.APP, app_id=app_id)
+        except NotFound:
+            return True
+        except Forbidden:
+            pass
+        return False
+
+    async def listing(
+        self, endpoint: Endpoint, app: App, until: datetime | None, start: str | None = None
+    ) -> AsyncGenerator[Step, None]:
+        """One listing of an app, newest first, from `start` (a Step's cursor) down to `until`."""
+        params = dict(endpoint.params)
+        if endpoint.filtered_by and until:
+            params[endpoint.filtered_by] = until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            until = None  # the listing ends there by itself, and its total can be believed
+        ask = self._ask(endpoint.path, params, app_id=app.id)
+        if endpoint.paging is Paging.CURSOR:
+            pages = cursored(ask, until=until, start=start)
+        else:
+            pages = numbered(ask, at=endpoint.sorted_by, until=until)
+        async for page in pages:
+            yield self._step(page, endpoint, self._telling(app.id))
+
+    async def run_count(self, app: App) -> int | None:
+        """How many app runs Dify has of an app; None where it does not say (before 1.10)."""
+        try:
+            told = await self.console.get(endpoints.RUN_COUNT, {"triggered_from": "app-run"}, app_id=app.id)
+            return integer(told, "total")
+        except (NotFound, Rejected, Forbidden, ShapeError):
+            return None
+
+    async def run(self, run: Run) -> Step:
+        """A run that was not final, read again: final by now, still open, or stale.
+
+        One that hangs (a stopped run says `running` for ever) has spent something all the same: its nodes are read
+        once before it is stale.
+        """
+        try:
+            facts = await self._detail(self._telling(run.app_id, run_id=run.id))
+        except NotFound:
+            return Step([self._again(run, status=STALE, is_final=False)])
+        age = self._clock() - (run.created_at or run.seen_at)
+        if not facts[0].is_final and age > self._rules.open_run_max_age:
+            return Step([msgspec.structs.replace(facts[0], status=STALE), *facts[1:]])
+        if facts[0].is_final or age <= HANGS_AFTER or run.id in self._hanging:
+            return Step(list(facts))
+        self._hanging.add(run.id)
+        nodes = await self.leaves(run)
+        return Step([*facts, *(fact for fact in nodes.records if not isinstance(fact, Run))], 2, nodes.parse_failures)
+
+    async def mentioned_run(self, message: Message) -> Step:
+        """The run behind a message, where no listing brought it (versions before 1.10; ties)."""
+        telling = self._telling(
+            message.app_id,
+            run_id=message.run_id,
+            message_id=message.id,
+            conversation_id=message.conversation_id,
+            is_debug=message.is_debug,
+        )
+        try:
+            run, *users = await self._detail(telling)
+        except NotFound:
+            self._gone.add(message.run_id or "")
+            return Step()
+        if run.triggered_from is None and message.is_debug is False:
+            run = msgspec.structs.replace(run, triggered_from="app-run")
+        return Step([run, *users])
+
+    async def leaves(self, run: Run) -> Step:
+        """The node executions of a run that ended, their calls, and the run itself, now with its leaves known."""
+        app_id = run.app_id or ""
+        body = await self.console.get(endpoints.NODES, app_id=app_id, run_id=run.id)
+        raws = listed(body)
+        if is_run_gone(raws, run):
+            self._gone.add(run.id)
+            return Step()
+        telling = self._telling(
+            app_id, run_id=run.id, conversation_id=run.conversation_id, message_id=run.message_id, is_debug=run.is_debug
+        )
+        models = await self._graph(run) if any(_lacks_model(raw) for raw in raws) else {}
+        facts, failures = self._parsed(raws, lambda raw: leaf_facts([raw], telling, models), "node-executions", app_id)
+        if failures:
+            self._gone.add(run.id)  # reading it again would tell the same
+            return Step(facts, parse_failures=failures)
+        # The listings do not say why a run failed; its failed node does.
+        why = next((n.error_class for n in facts if isinstance(n, NodeExecution) and n.status == "failed"), None)
+        why = run.error_class or (why if run.status == "failed" else None)
+        return Step([*facts, self._again(run, leaves_known=True, error_class=why)])
+
+    async def messages(self, conversation: Conversation, app: App, until: datetime | None) -> Step:
+        """The messages of a conversation, down to `until`. One step: they are few."""
+        step = Step(requests=0)
+        ask = self._ask(endpoints.MESSAGES, {"conversation_id": conversation.id}, app_id=app.id)
+        async for page in cursored(ask, cursor="first_id", until=until, oldest_first=True):
+            facts, failures = self._parsed(
+                page.records, lambda raw: self._message(raw, app, conversation), "messages", app.id
+            )
+            step.records += facts
+            step.requests += 1
+            step.parse_failures += failures
+        return step
+
+    async def completion(self, conversation: Conversation, app: App) -> Step:
+        """The message of a completion. Dify marks the conversation as read by this."""
+        body = await self.console.get(endpoints.COMPLETION, app_id=app.id, conversation_id=conversation.id)
+        return Step(self._message(mapping(body, "message"), app, conversation))
+
+    async def message(self, message: Message, app: App, conversation: Conversation | None) -> Step:
+        """A message that was not answered yet, read again."""
+        try:
+            raw = await self.console.get(endpoints.MESSAGE, app_id=app.id, message_id=message.id)
+        except NotFound:
+            return Step([self._again(message, status=STALE, is_final=False)])
+        return Step(self._message(raw, app, conversation))
+
+    async def ratings(self, app: App, known: Iterable[Feedback]) -> Step:
+        """All ratings of an app's messages; those of `known` that were taken back are told as withdrawn.
+
+        Dify keeps no trace of a withdrawn rating, and forgets ratings of messages it cleaned away: only those count
+        as withdrawn whose message is still there.
+        """
+        body = await self.console.get(endpoints.FEEDBACK, {"format": "json"}, app_id=app.id)
+        telling = self._telling(app.id)
+        facts, failures = self._parsed(
+            listed(body, "feedback_data"), lambda raw: [rating_fact(raw, telling)], "feedback", app.id
+        )
+        step = Step(facts, 1, failures)
+        told = {fact.id for fact in facts if isinstance(fact, Feedback)}
+        if failures:
+            return step
+        for rating in known:
+            if rating.id not in told and rating.message_id not in self._gone:
+                step.requests += 1
+                if await self._is_withdrawn(rating, app):
+                    step.records.append(self._again(rating, rating=WITHDRAWN))
+        return step
+
+    def _learn(self, raws: Iterable[Json]) -> None:
+        for raw in raws:
+            with suppress(ShapeError):
+                app_id = required_text(raw, "id")
+                self._names[app_id] = text(raw, "name") or app_id
+                self._models[app_id] = app_model(raw)
+
+    def is_gone(self, key: str) -> bool:
+        """Whether asking about it again is in vain."""
+        return key in self._gone
+
+    async def _is_withdrawn(self, rating: Feedback, app: App) -> bool:
+        try:
+            raw = await self.console.get(endpoints.MESSAGE, app_id=app.id, message_id=rating.message_id)
+        except NotFound:
+            self._gone.add(rating.message_id)
+            return False
+        return all(given.get("from_source") != rating.from_source for given in items(raw, "feedbacks"))
+
+    async def _detail(self, telling: Telling) -> tuple[Run, *tuple[User, ...]]:
+        app_id, run_id = telling.app_id or "", telling.run_id or ""
+        raw = await self.console.get(endpoints.RUN, app_id=app_id, run_id=run_id)
+        facts = detail_facts(raw, telling)
+        self._keep_graph(app_id, raw)
+        return facts
+
+    async def _graph(self, run: Run) -> Models:
+        """The models a run's nodes are set up with: asked once for each version of a workflow."""
+        app_id = run.app_id or ""
+        known = self._graphs.get((app_id, run.version or ""))
+        if known is not None:
+            return known
+        try:
+            return self._keep_graph(app_id, await self.console.get(endpoints.RUN, app_id=app_id, run_id=run.id))
+        except NotFound:
+            return {}
+
+    def _keep_graph(self, app_id: str, raw: Json) -> Models:
+        try:
+            models, version = graph_models(mapping(raw, "graph")), text(raw, "version")
+        except ShapeError:
+            return {}
+        if version and version != DRAFT:
+            self._graphs[app_id, version] = models
+        return models
+
+    def _message(self, raw: Json, app: App, conversation: Conversation | None) -> list[Record]:
+        return message_facts(
+            raw,
+            self._telling(app.id),
+            app.mode or "",
+            conversation=conversation,
+            model=self._models.get(app.id),
+            open_for=self._rules.message_open_for,
+        )
+
+    def _step(self, page: Page, endpoint: Endpoint, telling: Telling) -> Step:
+        facts, failures = self._parsed(
+            page.records, lambda raw: endpoint.parse(raw, telling), endpoint.stream, telling.app_id
+        )
+        return Step(facts, 1, failures, page.total, page.cursor, page.ties_lost)
+
+    def _parsed(
+        self, raws: Iterable[Json], parse: Callable[[Json], list[Record]], stream: str, app_id: str | None
+    ) -> tuple[list[Record], int]:
+        """What could be read, and how many could not."""
+        facts: list[Record] = []
+        failures = 0
+        for raw in raws:
+            try:
+                facts += parse(raw)
+            except ShapeError as error:
+                failures += 1
+                name = self._names.get(app_id or "", app_id or "-")
+                log.warning("record set aside", problem=f"{stream} of app {name}: {error}")
+        return facts, failures
+
+    def _telling(self, app_id: str | None = None, **known: Any) -> Telling:
+        return Telling(source=CONSOLE, seen_at=self._clock(), workspace_id=self.workspace_id, app_id=app_id, **known)
+
+    def _again(self, record: Told, **changes: object) -> Told:
+        """What we know already, told again with changes."""
+        return msgspec.structs.replace(record, source=CONSOLE, seen_at=self._clock(), **changes)
+
+    def _ask(self, path: str, params: Mapping[str, str], **ids: str) -> Ask:
+        async def ask(page: Mapping[str, str]) -> Json:
+            return await self.console.get(path, {**params, **page}, **ids)
+
+        return ask
+
+
+def _lacks_model(raw: Json) -> bool:
+    process = raw.get("process_data")
+    return raw.get("node_type") in CALLING_NODES and not (isinstance(process, Mapping) and process.get("model_name"))

@@ -1,0 +1,228 @@
+"""Everything that can be set: one frozen Settings, its fields the table that help, `check` and the reference page read.
+
+Comes in: values by field name. Goes out: Settings, and `describe`, which lists what is in force and who said so, with
+secrets masked. Where values are looked for is `configuration.py`, how people write them `written.py`. Nothing here
+reads a file or an environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from collector.settings.written import Address, Listen, PathPrefix, Span, Text, Url, Zone, spelled
+
+PREFIX = "DIFY_METRIC_"
+BY_DEFAULT = "default"
+
+SignIn: TypeAlias = Literal["admin key", "password", "token"]
+SIGN_IN_FIELDS = ("dify_admin_key", "dify_workspace_id", "dify_email", "dify_password", "dify_token")
+
+
+def _field(default: object, unit: str, help: str, *, example: str = "", **limits: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"unit": unit, "example": example}, **limits)
+
+
+class Settings(BaseModel):
+    """What is in force. A field's name in upper case after DIFY_METRIC_ is its environment variable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+    dify_url: Url | None = _field(
+        None,
+        "URL",
+        "Address of Dify, without /console/api. Without it nothing is pulled.",
+        example="https://dify.example.com",
+    )
+    dify_path_prefix: PathPrefix = _field(
+        "",
+        "path",
+        "Path before /console/api, where a portal stands in front of Dify.",
+        example="/ai-portal/proxy",
+    )
+    dify_admin_key: SecretStr | None = _field(
+        None,
+        "secret",
+        "Dify's ADMIN_API_KEY; needs dify_workspace_id. The best way to sign in: no password, no expiry.",
+        min_length=1,
+    )
+    dify_workspace_id: Text | None = _field(
+        None, "id", "The workspace the admin key reads.", example="e85a4b2c-6a3b-4a52-9c02-8e9d3b0a4d6f"
+    )
+    dify_email: Text | None = _field(
+        None, "text", "Account to sign in with; needs dify_password.", example="metrics@example.com"
+    )
+    dify_password: SecretStr | None = _field(None, "secret", "Password of dify_email.", min_length=1)
+    dify_token: SecretStr | None = _field(
+        None, "secret", "A console access token, used as it is and never renewed.", min_length=1
+    )
+
+    pull_interval: Span = _field(timedelta(seconds=60), "span", "Time between two pulls of the same stream.")
+    history_days: int = _field(
+        30, "days", "How far back the first pull of an app goes; later pulls go on where the last one ended.", ge=1
+    )
+    pull_overlap: Span = _field(
+        timedelta(minutes=10), "span", "How far behind its watermark each pull reads again, for facts that came late."
+    )
+    pull_concurrency: int = _field(
+        4, "requests", "Requests to Dify at the same time. One default API container serves ten in all.", ge=1, le=32
+    )
+    pull_budget_seconds: float = _field(
+        30, "seconds", "Longest pull of one stream of one app before the others get their turn.", gt=0
+    )
+    node_budget: int = _field(
+        500, "runs", "Runs whose node executions one pull of an app reads; the next pull reads on.", ge=1
+    )
+    pull_debug_runs: bool = _field(
+        False, "true/false", "Also read runs of the editor's preview. They are marked, and counted apart."
+    )
+    read_completions: bool = _field(
+        False,
+        "true/false",
+        "Read the messages of completion apps for their tokens. Dify then shows these conversations as read.",
+    )
+    request_timeout_seconds: float = _field(30, "seconds", "Longest wait for one answer of Dify.", gt=0)
+    retries: int = _field(4, "tries", "Further tries of a request that Dify could not answer.", ge=0, le=20)
+    open_run_max_age: Span = _field(
+        timedelta(hours=24), "span", "Age at which a run that Dify never ended is called stale."
+    )
+    message_open_seconds: float = _field(
+        600, "seconds", "Age at which a message without an answer is called stale.", gt=0
+    )
+
+    store: Text = _field("dify-metric.duckdb", "path", "The DuckDB file that keeps the facts.")
+    listen: Listen = _field(Address("127.0.0.1", 9180), "host:port", "Where pages, REST and /metrics are served.")
+    ingest_token: SecretStr | None = _field(
+        None,
+        "secret",
+        "What senders of facts must show; needed as soon as `listen` is reachable from other machines.",
+        min_length=1,
+    )
+    report_timezone: Zone = _field(
+        "UTC", "IANA name", "Whose days, weeks and months answers use unless a query says otherwise."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _field(
+        "info", "choice", "The least urgent log line to write."
+    )
+    log_format: Literal["auto", "console", "json"] = _field(
+        "auto", "choice", "How log lines look; auto is console on a terminal and json elsewhere."
+    )
+
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, value: object, about: ValidationInfo) -> object:
+        # Python takes true for 1; in a file it is a slip.
+        if isinstance(value, bool) and cls.model_fields[about.field_name or ""].annotation in (int, float):
+            raise ValueError("a number")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way_to_sign_in(self) -> Settings:
+        if fault := sign_in_fault({name for name in SIGN_IN_FIELDS if getattr(self, name) is not None}):
+            raise ValueError(fault)
+        if self.sign_in and not self.dify_url:
+            raise ValueError("credentials but no dify_url; set the address of Dify")
+        return self
+
+    @property
+    def sign_in(self) -> SignIn | None:
+        """How to sign in to Dify; None when no credentials are set."""
+        if self.dify_admin_key:
+            return "admin key"
+        if self.dify_password:
+            return "password"
+        return "token" if self.dify_token else None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that no log line may show."""
+        values = (getattr(self, name) for name in SECRETS)
+        return tuple(value.get_secret_value() for value in values if value is not None)
+
+    def origin(self, name: str) -> str:
+        """Who set a field: "default", "environment variable DIFY_METRIC_RETRIES", "dify-metric.toml line 3"."""
+        return self._origins.get(name, BY_DEFAULT)
+
+    def told_by(self, origins: Mapping[str, str]) -> Settings:
+        """The same settings, knowing who set them."""
+        known = self.model_copy()
+        known._origins = dict(origins)
+        return known
+
+
+FIELDS: Mapping[str, FieldInfo] = Settings.model_fields
+SECRETS = tuple(name for name, field in FIELDS.items() if field.annotation == SecretStr | None)
+"""Fields that are masked everywhere, and may be given as `<name>_file`."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field as people see it. Texts are spelled as one would write them; a secret's value is a mask."""
+
+    name: str
+    value: str
+    source: str
+    default: str
+    unit: str
+    help: str
+    variable: str
+    example: str
+    is_secret: bool
+
+
+def describe(settings: Settings) -> list[Setting]:
+    """Every setting with what is in force and who said so, in the order of the fields."""
+    return [_described(settings, name, field) for name, field in FIELDS.items()]
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + name.upper()
+
+
+def sign_in_fault(given: set[str]) -> str | None:
+    """What is wrong with a choice of credentials, by their field names; None when nothing is."""
+    key, password = given & {"dify_admin_key", "dify_workspace_id"}, given & {"dify_email", "dify_password"}
+    ways = [way for way in (key, password, given & {"dify_token"}) if way]
+    if len(ways) > 1:
+        named = ", ".join(" + ".join(sorted(way)) for way in ways)
+        return f"more than one way to sign in to Dify ({named}); keep one"
+    for half in (key, password):
+        if len(half) == 1:
+            (missing,) = (
+                {"dify_admin_key", "dify_workspace_id"} if half is key else {"dify_email", "dify_password"}
+            ) - half
+            return f"{half.pop()} without {missing}; set both"
+    return None
+
+
+def _described(settings: Settings, name: str, field: FieldInfo) -> Setting:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    default = spelled(field.default)
+    return Setting(
+        name=name,
+        value=spelled(getattr(settings, name)),
+        source=settings.origin(name),
+        default=default,
+        unit=str(extra["unit"]),
+        help=field.description or "",
+        variable=variable(name),
+        example=str(extra["example"]) or default,
+        is_secret=name in SECRETS,
+    )

@@ -1,0 +1,110 @@
+"""How people write the value of a setting, and back: spans, addresses, URLs, time zones, secrets.
+
+Comes in: text from a command line, an environment or a TOML file. Goes out: typed values for `collector.settings`, and
+their text again. A value that does not fit raises ValueError that says what is wanted, without quoting the value.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, NamedTuple, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr, StringConstraints
+
+from collector.errors import QueryError
+from collector.period import span, zone
+
+MASK = "********"
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def spelled(value: object) -> str:
+    """A setting's value as one would write it; "" for None, a mask for a secret."""
+    match value:
+        case None:
+            return ""
+        case SecretStr():
+            return MASK
+        case bool():
+            return str(value).lower()
+        case timedelta():
+            return _spelled_span(value)
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+def _spelled_span(value: timedelta) -> str:
+    seconds = int(value.total_seconds())
+    for letter, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % size == 0 and seconds >= 2 * size:
+            return f"{seconds // size}{letter}"
+    return f"{seconds}s"
+
+
+def _span(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return span(value if isinstance(value, str) else "")
+    except QueryError:
+        raise ValueError("a number and one of s, m, h, d, w") from None
+
+
+def _address(value: object) -> object:
+    if isinstance(value, Address):
+        return value
+    host, colon, port = value.strip().rpartition(":") if isinstance(value, str) else ("", "", "")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if is_bracketed else host
+    if not (colon and host and (is_bracketed or ":" not in host)):
+        raise ValueError("host:port")
+    if not (port.isascii() and port.isdigit() and 0 <= int(port) <= 65535):
+        raise ValueError("host:port, the port 0 to 65535")
+    return Address(host, int(port))
+
+
+def _zone(written: str) -> str:
+    try:
+        return zone(written).key
+    except QueryError:
+        raise ValueError("an IANA time zone such as Asia/Shanghai") from None
+
+
+def _url(written: str) -> str:
+    try:
+        parts = urlsplit(written)
+        is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise ValueError("a URL that starts with http:// or https://")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("a URL without user name, password, ? and #")
+    return written.rstrip("/")
+
+
+def _path_prefix(written: str) -> str:
+    inner = written.strip("/ ")
+    if "://" in inner or "?" in inner or "#" in inner:
+        raise ValueError("a path such as /ai-portal/proxy")
+    return f"/{inner}" if inner else ""
+
+
+Text: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Span: TypeAlias = Annotated[timedelta, BeforeValidator(_span)]
+Listen: TypeAlias = Annotated[Address, BeforeValidator(_address)]
+Zone: TypeAlias = Annotated[Text, AfterValidator(_zone)]
+Url: TypeAlias = Annotated[Text, AfterValidator(_url)]
+PathPrefix: TypeAlias = Annotated[str, AfterValidator(_path_prefix)]

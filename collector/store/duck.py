@@ -1,0 +1,215 @@
+"""The store in one DuckDB file: batches merge by key in one transaction, reads run beside them on their own cursors.
+
+What comes in are records or Arrow columns; what goes out are rows. One process owns the file. There is no primary
+key: the writer looks for the facts of a batch among the stored ones within a bound on `created_at`, which costs a
+fraction of what an index does, and `collector.store.merge` makes one row of them. Stored facts are never removed
+because they were not told again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.errors import StoreError
+from collector.records import ModelCall, Record, Stored, Watermark
+from collector.store import Parameters, columns, estimates, merge, migrations
+from collector.store.session import Session, connect, quoted, telling
+from collector.store.tables import ID_CRC, Table
+
+SLACK = timedelta(days=1)
+"""How far apart two sources may put `created_at` of one fact."""
+
+
+@dataclass(frozen=True)
+class _Merged:
+    """What became of the facts of one kind."""
+
+    told: pa.Table
+    new: pa.Table
+    changed: int = 0
+
+
+class DuckStore:
+    """A Store in DuckDB."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        now: datetime,
+        read_only: bool = False,
+        memory_limit: str | None = None,
+        threads: int | None = None,
+        temp_directory: str | Path | None = None,
+    ) -> None:
+        self._path = path
+        self._writing = threading.Lock()
+        self._writer = connect(
+            path, read_only=read_only, memory_limit=memory_limit, threads=threads, temp_directory=temp_directory
+        )
+        try:
+            with telling(path):
+                if read_only:
+                    migrations.require_latest(self._writer)
+                else:
+                    migrations.migrate(self._writer, now)
+        except StoreError:
+            self._writer.close()
+            raise
+
+    @property
+    def counting_since(self) -> datetime:
+        """When this store was first opened."""
+        found = self.rows("SELECT reached_at FROM milestone WHERE name = ?", [migrations.COUNTING_SINCE])
+        return cast(datetime, found[0][0])
+
+    def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> Stored:
+        """Merge records and set watermarks in one transaction."""
+        return self._put(columns.by_table(records), watermarks)
+
+    def put_columns(self, tables: Mapping[type[Record], pa.Table], watermarks: Iterable[Watermark] = ()) -> Stored:
+        """Merge Arrow columns and set watermarks in one transaction."""
+        kinds = [(columns.table_for(record), rows) for record, rows in tables.items()]
+        return self._put([(table, columns.fitted(table, rows)) for table, rows in kinds], watermarks)
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[tuple[object, ...]]:
+        """Read on a cursor of its own."""
+        with self._reading() as session:
+            return session.run(sql, parameters)
+
+    def arrow(self, sql: str, parameters: Parameters = ()) -> pa.Table:
+        """Read many rows on a cursor of its own."""
+        with self._reading() as session:
+            return session.arrow(sql, parameters)
+
+    def watermark(self, source: str, stream: str, app_id: str) -> datetime | None:
+        """Up to when that stream is complete."""
+        sql = "SELECT complete_until FROM watermark WHERE source = ? AND stream = ? AND app_id = ?"
+        found = self.rows(sql, [source, stream, app_id])
+        return cast(datetime, found[0][0]) if found else None
+
+    def backup(self, path: str | Path) -> None:
+        """Write a consistent copy beside the running store, whole or not at all."""
+        target = Path(path)
+        part = target.with_name(target.name + ".part")
+        if target.exists() or not target.parent.is_dir():
+            raise StoreError(f"backup {target}: wanted the path of a new file in a directory that exists")
+        part.unlink(missing_ok=True)
+        with self._reading() as session:
+            ((name,),) = session.run("SELECT current_database()")
+            session.run(f"ATTACH {quoted(str(part))} AS copied")
+            try:
+                session.run(f'COPY FROM DATABASE "{name}" TO copied')
+            finally:
+                session.run("DETACH copied")
+        part.rename(target)
+
+    def close(self) -> None:
+        """Wait for the writer, then let go of the file."""
+        with self._writing:
+            self._writer.close()
+
+    def _put(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Watermark]) -> Stored:
+        with self._writing, telling(self._path), self._writer.transaction():
+            merged = {table.record: self._merge(table, rows) for table, rows in batch if len(rows)}
+            gone = estimates.settle(self._writer, {record: kind.told for record, kind in merged.items()}, SLACK)
+            self._advance(watermarks)
+        calls = merged.get(ModelCall)
+        facts = sum(len(kind.told) for kind in merged.values())
+        # An estimate told again after the real calls replaced it is no news.
+        new = sum(len(kind.new) for kind in merged.values()) - _among(calls and calls.new, gone)
+        changed = sum(kind.changed for kind in merged.values())
+        return Stored(new=new, changed=changed, known=facts - new - changed)
+
+    def _merge(self, table: Table, rows: pa.Table) -> _Merged:
+        """Bring the facts of a batch together with the stored ones of the same keys, and write what changed."""
+        told = merge.fold(table, rows)
+        stored = self._stored(table, told)
+        if not len(stored):
+            self._insert(table, told)
+            return _Merged(told, told)
+        place = pc.index_in(told["id"], value_set=stored["id"].combine_chunks())
+        new, again = told.filter(pc.is_null(place)), told.filter(pc.is_valid(place))
+        stored = stored.take(place.drop_null())
+        blend = merge.blend(table, stored, again)
+        is_written = pc.or_(blend.is_changed, blend.is_heavier)
+        self._delete(table, stored.filter(is_written))
+        self._insert(table, pa.concat_tables([new, blend.rows.filter(is_written)]))
+        return _Merged(told, new, blend.is_changed.true_count)
+
+    def _stored(self, table: Table, told: pa.Table) -> pa.Table:
+        """The stored rows of the facts told, and their `place`; a fact without an instant is looked for everywhere."""
+        if not table.is_dated:
+            return self._found(table, told, "TRUE")
+        is_dated = pc.is_valid(told["created_at"])
+        dated, undated = told.filter(is_dated), told.filter(pc.invert(is_dated))
+        found = []
+        if len(dated):
+            span = pc.min_max(dated["created_at"]).as_py()
+            bound = "created_at BETWEEN $low AND $high OR created_at IS NULL"
+            found.append(self._found(table, dated, bound, low=span["min"] - SLACK, high=span["max"] + SLACK))
+        if len(undated):
+            found.append(self._found(table, undated, "TRUE"))
+        return pa.concat_tables(found)
+
+    def _found(self, table: Table, told: pa.Table, bound: str, **parameters: datetime) -> pa.Table:
+        # Places first, rows then: to read whole rows while looking for their keys takes longer. A stranger with the
+        # same CRC among them does no harm: `_merge` goes by id.
+        schema = table.stored_schema
+        with self._writer.showing(told=told.select([ID_CRC])):
+            sql = f"SELECT rowid AS place FROM {table.name} SEMI JOIN told USING ({ID_CRC}) WHERE {bound}"
+            places = self._writer.arrow(sql, parameters)
+        if not len(places):
+            return schema.append(_PLACE).empty_table()
+        with self._writer.showing(places=places):
+            names = ", ".join(schema.names)
+            sql = f"SELECT {names}, rowid AS place FROM {table.name} WHERE rowid IN (SELECT place FROM places)"
+            return self._writer.arrow(sql).cast(schema.append(_PLACE))
+
+    def _insert(self, table: Table, rows: pa.Table) -> None:
+        if len(rows):
+            with self._writer.showing(told=_in_time(rows)):
+                self._writer.run(f"INSERT INTO {table.name} BY NAME SELECT * FROM told")
+
+    def _delete(self, table: Table, stored: pa.Table) -> None:
+        if len(stored):
+            with self._writer.showing(places=stored.select(["place"])):
+                self._writer.run(f"DELETE FROM {table.name} WHERE rowid IN (SELECT place FROM places)")
+
+    def _advance(self, watermarks: Iterable[Watermark]) -> None:
+        for mark in watermarks:
+            self._writer.run(
+                "INSERT INTO watermark VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET complete_until = greatest(complete_until, excluded.complete_until)",
+                [mark.source, mark.stream, mark.app_id, mark.complete_until],
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with telling(self._path), self._writer.cursor() as session:
+            yield session
+
+
+_PLACE = pa.field("place", pa.int64())
+
+
+def _in_time(rows: pa.Table) -> pa.Table:
+    """Rows in the order of time, so that a day lies together; those without an instant may lie anywhere."""
+    if "created_at" not in rows.column_names:
+        return rows
+    at = rows["created_at"].combine_chunks()
+    is_sorted = pc.all(pc.less_equal(at[:-1], at[1:])).as_py() is not False
+    return rows if is_sorted else rows.take(pc.sort_indices(at))
+
+
+def _among(facts: pa.Table | None, ids: pa.Array) -> int:
+    return len(facts.filter(pc.is_in(facts["id"], value_set=ids))) if facts is not None else 0

@@ -1,0 +1,329 @@
+"""How a store's file came to look as it does: numbered steps, in order, each of them once.
+
+What comes in is a way to run SQL on a file of any age; what goes out is a file of today's schema. A step that was
+released is history: it is never edited, a change is a new step at the end. That is why the SQL stands here in full
+and is not made from the records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from collector.errors import StoreError
+from collector.store.session import Session
+
+COUNTING_SINCE = "counting_since"
+"""The milestone of the first opening: facts that finished before it are history, not news."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step, as SQL statements."""
+
+    number: int
+    name: str  # what is true after it
+    statements: tuple[str, ...]
+
+
+_VERSIONS = """
+CREATE TABLE IF NOT EXISTS schema_version (
+  version INTEGER PRIMARY KEY,
+  name VARCHAR NOT NULL,
+  applied_at TIMESTAMPTZ NOT NULL
+)
+"""
+
+MIGRATIONS = (
+    Migration(
+        1,
+        "facts, watermarks and milestones",
+        (
+            """
+            CREATE TABLE app (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              workspace_id VARCHAR,
+              name VARCHAR,
+              mode VARCHAR,
+              tags VARCHAR,
+              is_published BOOLEAN,
+              model_provider VARCHAR,
+              model_name VARCHAR,
+              created_at TIMESTAMPTZ,
+              updated_at TIMESTAMPTZ,
+              deleted_at TIMESTAMPTZ,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+            """
+            CREATE TABLE run (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              app_id VARCHAR,
+              workspace_id VARCHAR,
+              workflow_id VARCHAR,
+              version VARCHAR,
+              status VARCHAR,
+              is_final BOOLEAN,
+              triggered_from VARCHAR,
+              is_debug BOOLEAN,
+              user_id VARCHAR,
+              user_kind VARCHAR,
+              session_id VARCHAR,
+              conversation_id VARCHAR,
+              message_id VARCHAR,
+              created_at TIMESTAMPTZ,
+              finished_at TIMESTAMPTZ,
+              elapsed_seconds DOUBLE,
+              reported_tokens BIGINT,
+              steps BIGINT,
+              exceptions BIGINT,
+              error_class VARCHAR,
+              leaves_known BOOLEAN,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+            """
+            CREATE TABLE node_execution (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              run_id VARCHAR,
+              app_id VARCHAR,
+              workspace_id VARCHAR,
+              node_id VARCHAR,
+              node_type VARCHAR,
+              title VARCHAR,
+              container_id VARCHAR,
+              status VARCHAR,
+              is_final BOOLEAN,
+              is_debug BOOLEAN,
+              created_at TIMESTAMPTZ,
+              finished_at TIMESTAMPTZ,
+              elapsed_seconds DOUBLE,
+              reported_tokens BIGINT,
+              error_class VARCHAR,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+            """
+            CREATE TABLE model_call (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              run_id VARCHAR,
+              message_id VARCHAR,
+              conversation_id VARCHAR,
+              app_id VARCHAR,
+              workspace_id VARCHAR,
+              node_id VARCHAR,
+              node_type VARCHAR,
+              model_provider VARCHAR,
+              model_name VARCHAR,
+              status VARCHAR,
+              is_final BOOLEAN,
+              is_estimate BOOLEAN,
+              is_debug BOOLEAN,
+              is_vision BOOLEAN,
+              created_at TIMESTAMPTZ,
+              finished_at TIMESTAMPTZ,
+              input_tokens BIGINT,
+              output_tokens BIGINT,
+              tokens BIGINT,
+              cached_input_tokens BIGINT,
+              reasoning_output_tokens BIGINT,
+              cost DECIMAL(18,9),
+              currency VARCHAR,
+              latency_seconds DOUBLE,
+              time_to_first_token_seconds DOUBLE,
+              error_class VARCHAR,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+            """
+            CREATE TABLE message (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              app_id VARCHAR,
+              workspace_id VARCHAR,
+              conversation_id VARCHAR,
+              run_id VARCHAR,
+              status VARCHAR,
+              is_final BOOLEAN,
+              invoke_from VARCHAR,
+              is_debug BOOLEAN,
+              user_id VARCHAR,
+              user_kind VARCHAR,
+              session_id VARCHAR,
+              created_at TIMESTAMPTZ,
+              finished_at TIMESTAMPTZ,
+              latency_seconds DOUBLE,
+              time_to_first_token_seconds DOUBLE,
+              reported_input_tokens BIGINT,
+              reported_output_tokens BIGINT,
+              reported_cost DECIMAL(18,9),
+              currency VARCHAR,
+              error_class VARCHAR,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+            """
+            CREATE TABLE conversation (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              app_id VARCHAR,
+              workspace_id VARCHAR,
+              user_id VARCHAR,
+              user_kind VARCHAR,
+              session_id VARCHAR,
+              is_debug BOOLEAN,
+              created_at TIMESTAMPTZ,
+              updated_at TIMESTAMPTZ,
+              messages BIGINT,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+            """
+            CREATE TABLE feedback (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              message_id VARCHAR,
+              from_source VARCHAR,
+              app_id VARCHAR,
+              workspace_id VARCHAR,
+              conversation_id VARCHAR,
+              user_id VARCHAR,
+              rating VARCHAR,
+              created_at TIMESTAMPTZ,
+              updated_at TIMESTAMPTZ,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+            """
+            CREATE TABLE end_user (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              kind VARCHAR,
+              workspace_id VARCHAR,
+              session_id VARCHAR,
+              name VARCHAR,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+            """
+            CREATE TABLE request (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              app_id VARCHAR,
+              workspace_id VARCHAR,
+              key_fingerprint VARCHAR,
+              method VARCHAR,
+              route VARCHAR,
+              status_code BIGINT,
+              is_stream BOOLEAN,
+              created_at TIMESTAMPTZ,
+              duration_seconds DOUBLE,
+              time_to_first_byte_seconds DOUBLE,
+              time_to_first_token_seconds DOUBLE,
+              request_bytes BIGINT,
+              response_bytes BIGINT,
+              interrupted_by VARCHAR,
+              error_class VARCHAR,
+              run_id VARCHAR,
+              message_id VARCHAR,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+            """
+            CREATE TABLE pull (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              stream VARCHAR,
+              app_id VARCHAR,
+              created_at TIMESTAMPTZ,
+              seconds DOUBLE,
+              requests BIGINT,
+              pages BIGINT,
+              records BIGINT,
+              parse_failures BIGINT,
+              error_class VARCHAR,
+              is_complete BOOLEAN,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+            """
+            CREATE TABLE watermark (
+              source VARCHAR,
+              stream VARCHAR,
+              app_id VARCHAR,
+              complete_until TIMESTAMPTZ NOT NULL,
+              PRIMARY KEY (source, stream, app_id)
+            )
+            """,
+            """
+            CREATE TABLE milestone (
+              name VARCHAR PRIMARY KEY,
+              reached_at TIMESTAMPTZ NOT NULL
+            )
+            """,
+        ),
+    ),
+)
+
+LATEST = MIGRATIONS[-1].number
+
+
+def migrate(session: Session, now: datetime) -> None:
+    """Bring a file to today's schema, each step with its number in one transaction. Raises StoreError."""
+    found = version(session)
+    session.run(_VERSIONS)
+    for step in MIGRATIONS[found:]:
+        with session.transaction():
+            for statement in step.statements:
+                session.run(statement)
+            session.run("INSERT INTO schema_version VALUES (?, ?, ?)", [step.number, step.name, now])
+    session.run("INSERT OR IGNORE INTO milestone VALUES (?, ?)", [COUNTING_SINCE, now])
+
+
+def require_latest(session: Session) -> None:
+    """For a file opened read-only: it must have today's schema already. Raises StoreError."""
+    found = version(session)
+    if found < LATEST:
+        raise StoreError(
+            f"store {session.path}: its schema is {found}, of an older dify-metric (now {LATEST}); "
+            "open it once for writing"
+        )
+
+
+def version(session: Session) -> int:
+    """The number of the last step a file has seen; 0 for an empty one. Raises StoreError when it is not ours to use."""
+    tables = {name for (name,) in session.run("SELECT table_name FROM duckdb_tables() WHERE NOT internal")}
+    if not tables:
+        return 0
+    if "schema_version" not in tables:
+        raise StoreError(f"store {session.path}: it is a DuckDB file of something else; name another path")
+    ((found,),) = session.run("SELECT coalesce(max(version), 0) FROM schema_version")
+    if found > LATEST:
+        raise StoreError(
+            f"its schema is {found}, of a newer dify-metric (this one knows {LATEST}); upgrade dify-metric"
+        )
+    return int(found)

@@ -1,0 +1,218 @@
+"""What commands show: tables of answers, settings and pulls, and a progress bar; data to stdout, words to stderr.
+
+What comes in are plain values as REST would send them; what goes out is text that fits the terminal, or as wide as it
+likes where it goes into a file or a pipe. Nothing here asks or decides anything.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from collector.settings import Setting
+
+UNBOUNDED = 100_000
+"""Columns of a table that goes into a file or a pipe: nothing there is folded or cut."""
+
+ROOM_FOR_HELP = 140
+"""Columns a terminal needs to show what every setting is for."""
+
+NARROWEST = 16
+"""To this width a column of text may be folded before a table becomes a list of records."""
+
+BLANK = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its head, its cells, and whether they are numbers."""
+
+    head: str
+    cells: Sequence[str]
+    is_number: bool = False
+
+    @property
+    def width(self) -> int:
+        """Of its widest line."""
+        return max(cell_len(line) for text in (self.head, *self.cells) for line in text.split("\n"))
+
+    @property
+    def is_solid(self) -> bool:
+        """Whether folding would break what a person copies or reads as one: numbers, ids, names of models."""
+        return self.is_number or all((cell.isascii() and " " not in cell) or cell == BLANK for cell in self.cells)
+
+
+def say(words: str) -> None:
+    """One line for the person who typed the command."""
+    Console(file=sys.stderr, highlight=False, soft_wrap=True).print(words, markup=False)
+
+
+def show_json(value: object) -> None:
+    """One JSON document."""
+    encoded = msgspec.json.format(msgspec.json.encode(value), indent=2 if sys.stdout.isatty() else 0)
+    sys.stdout.write(encoded.decode() + "\n")
+
+
+def show_answer(answer: Mapping[str, Any]) -> None:
+    """An answer of `GET /api/v1/query` as a table, with what it covers below it."""
+    rows: Sequence[Mapping[str, Any]] = answer["rows"]
+    units: Mapping[str, str] = answer["units"]
+    zone = ZoneInfo(answer["timezone"])
+    _show([_column(name, units, [row[name] for row in rows], zone) for name in (rows[0] if rows else units)])
+    for line in _notes(answer, len(rows), zone):
+        say(line)
+
+
+def show_settings(settings: Iterable[Setting]) -> None:
+    """What is in force, and who said so; what each is for where there is room."""
+    heads = ("setting", "value", "from", "what it is")
+    shown = heads if _width() >= ROOM_FOR_HELP else heads[:-1]
+    show_lines(shown, [(s.name, s.value or BLANK, s.source, s.help)[: len(shown)] for s in settings])
+
+
+def show_pulls(pulls: Iterable[Mapping[str, Any]]) -> None:
+    """How the passes went, one line per stream, failures apart."""
+    merged: dict[tuple[str, str], list[int]] = {}
+    for pull in pulls:
+        line = merged.setdefault((pull["stream"], pull["error_class"] or ""), [0, 0, 0])
+        for place, number in enumerate((1, pull["records"], pull["parse_failures"])):
+            line[place] += number
+    lines = [(stream, *(f"{number:,}" for number in numbers), error) for (stream, error), numbers in merged.items()]
+    show_lines(("stream", "apps", "records", "set aside", "error"), lines, numbers=("apps", "records", "set aside"))
+
+
+def show_lines(heads: Sequence[str], lines: Sequence[Sequence[str]], *, numbers: Sequence[str] = ("number",)) -> None:
+    """A plain table; the columns named in `numbers` are set to the right."""
+    _show([Column(head, [line[place] for line in lines], head in numbers) for place, head in enumerate(heads)])
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A callable (stream, done, total or None) that draws bars while the context lasts, if stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda stream, done, total: None
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tell(stream: str, done: int, total: int | None) -> None:
+            if stream not in tasks:
+                tasks[stream] = bars.add_task(stream, total=total)
+            bars.update(tasks[stream], completed=done, total=total)
+
+        yield tell
+
+
+def _width() -> int:
+    return Console(file=sys.stdout).width if sys.stdout.isatty() else UNBOUNDED
+
+
+def _show(columns: Sequence[Column]) -> None:
+    width = _width()
+    least = sum(column.width if column.is_solid else min(column.width, NARROWEST) for column in columns)
+    has_room = least + 2 * len(columns) <= width
+    console = Console(file=sys.stdout, width=width, highlight=False)
+    with console.capture() as drawn:
+        console.print(_table(columns) if has_room else _records(columns))
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
+
+
+def _table(columns: Sequence[Column]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        justify = "right" if column.is_number else "left"
+        table.add_column(Text(column.head), justify=justify, overflow="fold", no_wrap=column.is_solid)  # type: ignore[arg-type]
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _records(columns: Sequence[Column]) -> Table:
+    """Every row as lines of its own, for tables wider than the terminal: a number that is cut would be a wrong one."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for place, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
+        if place:
+            table.add_row("", "")
+        for column, cell in zip(columns, cells, strict=True):
+            table.add_row(Text(column.head.replace("\n", ", ")), Text(cell))
+    return table
+
+
+def _column(name: str, units: Mapping[str, str], values: Sequence[Any], zone: ZoneInfo) -> Column:
+    if name not in units:
+        shown = _steps(values) if name == "time" else [BLANK if value is None else _plain(value) for value in values]
+        return Column(name, shown)
+    unit = units[name]
+    if any(isinstance(value, str) and "T" in value for value in values):
+        return Column(name, [BLANK if value is None else _minute(value, zone) for value in values])
+    says_unit = unit == "currency" or set(unit.split()) <= set(name.split("_"))  # currency has a column of its own
+    return Column(name if says_unit else f"{name}\n{unit}", _numbers(values), is_number=True)
+
+
+def _plain(value: object) -> str:
+    """A name without what would move the cursor or colour the terminal: anyone may name an app."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value))
+
+
+def _numbers(values: Sequence[Any]) -> list[str]:
+    """Numbers with as many decimals as the column needs, at most six, so that they stand under each other."""
+    known = {place: Decimal(str(value)) for place, value in enumerate(values) if value is not None}
+    places = max((_decimals(number, type(values[place])) for place, number in known.items()), default=0)
+    return [f"{known[place]:,.{places}f}" if place in known else BLANK for place in range(len(values))]
+
+
+def _decimals(number: Decimal, kind: type) -> int:
+    exponent = number.normalize().as_tuple().exponent
+    written = -exponent if isinstance(exponent, int) and exponent < 0 else 0
+    if kind is float and abs(number) >= Decimal("0.001"):
+        return min(written, 3)
+    return min(written, 6)
+
+
+def _steps(values: Sequence[str]) -> list[str]:
+    """The starts of steps, without the parts that all of them share because they are days, months or years."""
+    starts = [datetime.fromisoformat(value) for value in values]
+    forms = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M %z")
+    form = next((form for form in forms if all(_is_told(start, form) for start in starts)), forms[-1])
+    shown = [start.strftime(form) for start in starts]
+    # Twice an hour in the night the clocks go back: then the distance from UTC tells them apart.
+    return shown if len(set(shown)) == len(set(starts)) else [start.strftime(forms[-1]) for start in starts]
+
+
+def _is_told(start: datetime, form: str) -> bool:
+    return datetime.strptime(start.strftime(form), form).replace(tzinfo=start.tzinfo) == start
+
+
+def _notes(answer: Mapping[str, Any], count: int, zone: ZoneInfo) -> Iterator[str]:
+    since, until = (_minute(answer["period"][name], zone) for name in ("since", "until"))
+    yield f"{count} {'row' if count == 1 else 'rows'} · {since} to {until} · {answer['timezone']}"
+    watermark = answer["watermark"]
+    yield f"complete until {_minute(watermark, zone)}" if watermark else "complete until: not known"
+    if flags := {name: number for name, number in answer["flags"].items() if number}:
+        yield "flags: " + ", ".join(f"{name} {number:,}" for name, number in flags.items())
+
+
+def _minute(instant: str, zone: ZoneInfo) -> str:
+    return datetime.fromisoformat(instant).astimezone(zone).strftime("%Y-%m-%d %H:%M")

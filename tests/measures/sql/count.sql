@@ -1,0 +1,9 @@
+SELECT
+  count(*) AS runs,
+  count(*) FILTER (WHERE run.status = 'stale') AS flag_stale
+FROM run
+WHERE run.created_at >= $since
+  AND run.created_at < $until
+  AND run.is_debug IS NOT TRUE;
+-- $since = 2026-11-20T00:00:00+00:00
+-- $until = 2026-11-21T00:00:00+00:00

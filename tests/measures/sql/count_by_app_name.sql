@@ -1,0 +1,15 @@
+SELECT
+  run.app_id AS app_id,
+  app.name AS app_name,
+  app.mode AS app_mode,
+  count(*) AS runs,
+  count(*) FILTER (WHERE run.status = 'stale') AS flag_stale
+FROM run
+LEFT JOIN app ON app.id = run.app_id
+WHERE run.created_at >= $since
+  AND run.created_at < $until
+  AND run.is_debug IS NOT TRUE
+GROUP BY 1, 2, 3
+LIMIT 200001;
+-- $since = 2026-11-20T00:00:00+00:00
+-- $until = 2026-11-21T00:00:00+00:00

@@ -1,0 +1,97 @@
+"""A file of any age becomes today's, and history is not rewritten."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from collector.errors import StoreError
+from collector.store import migrations, open_store
+from collector.store.migrations import MIGRATIONS, Migration
+from collector.store.tables import ID_CRC, TABLES, WEIGHTS
+from tests.builders import NOON, a_run
+
+RELEASED = {
+    1: "05152218479ee1e681a1d8d2e1463a3ca4d1e14027c13bec64d5b435b27e2335",
+}
+"""Step -> what its SQL hashes to. A new step adds a line; a line that must change means a forgotten file out there."""
+
+
+def test_the_steps_together_make_the_tables_of_the_records():
+    with closing(open_store(":memory:")) as store:
+        found = store.rows("SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal")
+    made = {(table, column): kind for table, column, kind in found}
+
+    with closing(duckdb.connect()) as fresh:
+        for table in TABLES:
+            fresh.execute(table.ddl).fetchall()
+        sql = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal"
+        wanted = {(table, column): kind for table, column, kind in fresh.execute(sql).fetchall()}
+
+    ours = {table.name for table in TABLES}
+    assert {key: kind for key, kind in made.items() if key[0] in ours} == wanted
+    for own in (ID_CRC, WEIGHTS):
+        assert {table for table, column in wanted if column == own} == ours
+
+
+def test_steps_are_numbered_from_one():
+    assert [step.number for step in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_released_steps_stay_as_they_are():
+    digests = {step.number: hashlib.sha256("\n".join(step.statements).encode()).hexdigest() for step in MIGRATIONS}
+    assert digests == RELEASED
+
+
+def test_opening_again_runs_no_step_again(tmp_path: Path):
+    for _ in range(3):
+        with closing(open_store(tmp_path / "t.duckdb", now=NOON)) as store:
+            versions = store.rows("SELECT version, name, applied_at FROM schema_version")
+
+    assert versions == [(step.number, step.name, NOON) for step in MIGRATIONS]
+
+
+def test_an_older_file_gets_the_steps_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with closing(open_store(tmp_path / "t.duckdb")) as store:
+        store.put([a_run()])
+    added = Migration(len(MIGRATIONS) + 1, "runs have a colour", ("ALTER TABLE run ADD COLUMN colour VARCHAR",))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, added))
+    monkeypatch.setattr(migrations, "LATEST", added.number)
+
+    with pytest.raises(StoreError, match="of an older dify-metric"):
+        open_store(tmp_path / "t.duckdb", read_only=True)
+    with closing(open_store(tmp_path / "t.duckdb")) as store:
+        assert store.rows("SELECT id, colour FROM run") == [("r1", None)]
+        store.put([a_run(session_id="s")])
+        assert store.rows("SELECT id, session_id, colour FROM run") == [("r1", "s", None)]
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    open_store(tmp_path / "t.duckdb").close()
+    with monkeypatch.context() as patched:
+        bad = Migration(2, "half of it", ("CREATE TABLE colour (name VARCHAR)", "ALTER TABLE nowhere ADD COLUMN x INT"))
+        patched.setattr(migrations, "MIGRATIONS", (*MIGRATIONS[:1], bad))
+        with pytest.raises(StoreError, match="nowhere"):
+            open_store(tmp_path / "t.duckdb")
+
+    with closing(open_store(tmp_path / "t.duckdb")) as store:
+        assert store.rows("SELECT table_name FROM duckdb_tables() WHERE table_name = 'colour'") == []
+        assert store.rows("SELECT max(version) FROM schema_version") == [(len(MIGRATIONS),)]
+
+
+def test_a_file_of_a_newer_version_is_refused(tmp_path: Path):
+    with closing(open_store(tmp_path / "t.duckdb")) as store:
+        store.rows("INSERT INTO schema_version VALUES (999, 'the future', now())")
+
+    with pytest.raises(StoreError, match=r"schema is 999, of a newer dify-metric .* upgrade"):
+        open_store(tmp_path / "t.duckdb")
+
+
+def test_the_first_opening_is_remembered(tmp_path: Path):
+    open_store(tmp_path / "t.duckdb", now=NOON).close()
+    with closing(open_store(tmp_path / "t.duckdb")) as store:
+        assert store.counting_since == NOON

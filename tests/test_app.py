@@ -1,0 +1,122 @@
+"""The parts as one service, asked in this process: ready or not, alive, and what a pass leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from collector.app import Service, listening
+from collector.demo import World, make_world, simulated_dify
+from collector.errors import SettingsError
+from collector.records import Pull
+from collector.settings import Settings
+from collector.settings.configuration import load_settings
+from collector.settings.written import Address
+from tests.builders import NOON
+
+ADMIN_KEY = "an-admin-key"
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return make_world(days=1, runs_per_day=20, seed=9, now=NOON)
+
+
+def settings_of(folder: Path, world: World | None = None, **more: object) -> Settings:
+    told: dict[str, object] = {"store": str(folder / "t.duckdb"), "history_days": 2, "retries": 0, **more}
+    if world:
+        told |= {"dify_url": "http://dify", "dify_admin_key": ADMIN_KEY, "dify_workspace_id": world.workspace_id}
+    return load_settings(told, {})
+
+
+@asynccontextmanager
+async def a_service(settings: Settings, world: World | None = None) -> AsyncIterator[tuple[Service, httpx.AsyncClient]]:
+    """A service over a world, and a client of its pages. Its clock moves when looked at; nothing happens by itself."""
+    ticks = count()
+    dify = httpx.ASGITransport(simulated_dify(world, clock=lambda: NOON, admin_key=ADMIN_KEY)) if world else None
+    service = Service(settings, clock=lambda: NOON + timedelta(milliseconds=next(ticks)), transport=dify)
+    web = httpx.ASGITransport(service.web())
+    try:
+        async with httpx.AsyncClient(transport=web, base_url="http://collector") as client:
+            yield service, client
+    finally:
+        await service.close()
+
+
+async def told(client: httpx.AsyncClient, path: str) -> Any:
+    answer = await client.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_a_pass_over_dify_shows_on_every_face(tmp_path: Path, world: World):
+    async with a_service(settings_of(tmp_path, world), world) as (service, client):
+        pulls = await service.pull()
+        (counted,) = (await told(client, "/api/v1/query?measure=runs,messages"))["rows"]
+        metrics = (await client.get("/metrics")).text
+        ready = await told(client, "/readyz")
+
+    assert {pull.error_class for pull in pulls} == {None}
+    assert counted["runs"] > 0
+    assert counted["messages"] > 0
+    assert 'dify_metric_source_up{source="console"} 1.0' in metrics
+    assert {pull.stream for pull in pulls} == {line["stream"] for line in ready["pulls"]}
+
+
+async def test_a_second_pass_brings_nothing_twice(tmp_path: Path, world: World):
+    async with a_service(settings_of(tmp_path, world), world) as (service, _):
+        sql = "SELECT (SELECT count(*) FROM run), (SELECT count(*) FROM message), (SELECT count(*) FROM model_call)"
+        await service.pull()
+        once = service.store.rows(sql)
+        await service.pull()
+        assert service.store.rows(sql) == once
+
+
+async def test_without_dify_it_serves_what_it_has(tmp_path: Path):
+    async with a_service(settings_of(tmp_path)) as (service, client):
+        assert await service.pull() == []
+        assert (await told(client, "/readyz"))["pulls"] == []
+        assert "dify_metric_build_info" in (await client.get("/metrics")).text
+        assert "source_up" not in (await client.get("/metrics")).text
+
+
+async def test_it_is_alive_but_not_ready_while_the_store_does_not_answer(tmp_path: Path):
+    async with a_service(settings_of(tmp_path)) as (service, client):
+        service.store.close()
+        assert (await told(client, "/healthz"))["status"] == "alive"
+        not_ready = await client.get("/readyz")
+
+    assert not_ready.status_code == 503
+    assert not_ready.json()["title"] == "The store does not answer"
+
+
+async def test_its_first_page_is_the_reference_and_that_asks_nobody_else(tmp_path: Path):
+    async with a_service(settings_of(tmp_path)) as (_, client):
+        start = await client.get("/", follow_redirects=True)
+
+    assert start.url.path == "/docs"
+    assert "default-src 'none'" in start.headers["content-security-policy"]
+    assert "://" not in start.text.replace("dify-metric://", "")
+    assert "<script" not in start.text
+
+
+async def test_a_dify_that_refuses_is_told_and_costs_no_page(tmp_path: Path, world: World):
+    settings = settings_of(tmp_path, world).model_copy(update={"dify_workspace_id": "another"})
+    async with a_service(settings, world) as (service, client):
+        pulls: list[Pull] = await service.pull()
+        metrics = (await client.get("/metrics")).text
+
+    assert pulls[0].error_class
+    assert 'dify_metric_source_up{source="console"} 0.0' in metrics
+
+
+def test_an_address_that_cannot_be_listened_on_names_its_setting():
+    with pytest.raises(SettingsError, match=r"listen: cannot listen on 192\.0\.2\.1:80 \(.*\); name another"):
+        listening(Address("192.0.2.1", 80), "listen")

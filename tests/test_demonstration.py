@@ -1,0 +1,74 @@
+"""The demo as a new user meets it: numbers within seconds, growing, and a clean end."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.typing_it import PROGRAM, environment, typed
+
+
+@pytest.fixture
+def ports() -> tuple[str, str]:
+    """Two addresses that nobody listens on."""
+    with socket.socket() as one, socket.socket() as other:
+        for taken in (one, other):
+            taken.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{one.getsockname()[1]}", f"127.0.0.1:{other.getsockname()[1]}"
+
+
+def line_of(ports: tuple[str, str], *more: str) -> list[str]:
+    return ["demo", "--days", "1", "--listen", ports[0], "--dify-listen", ports[1], *more]
+
+
+def test_it_ends_by_itself_and_says_what_it_counted(tmp_path: Path, ports: tuple[str, str]):
+    said = typed(*line_of(ports, "--for", "4s", "--store", "kept.duckdb"), at=tmp_path)
+
+    assert (said.code, said.out) == (0, "")
+    *_, last = lines = said.err.splitlines()
+    assert lines[0] == f"simulated Dify   http://{ports[1]}   1 day of past, and traffic that goes on"
+    assert f"http://{ports[0]}/docs" in lines[1]
+    assert int(re.fullmatch(r"in the end  ([\d,]+) runs, .* tokens", last)[1].replace(",", "")) > 0
+    assert not re.search("(?i)warning|error|traceback", said.err)
+    assert (tmp_path / "kept.duckdb").exists()
+
+
+def test_numbers_grow_and_ctrl_c_ends_it(tmp_path: Path, ports: tuple[str, str]):
+    process = subprocess.Popen(
+        [*PROGRAM, *line_of(ports)],
+        cwd=tmp_path,
+        env=environment(TMPDIR=str(tmp_path)),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    counted = []
+    for line in process.stderr:
+        if line.startswith("after"):
+            counted.append([int(number.replace(",", "")) for number in re.findall(r" ([\d,]+) [a-z]", line)])
+        if len(counted) == 2:
+            break
+    asked = typed("query", "runs", "--json", "--at", ports[0], at=tmp_path)
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+
+    assert len(counted[0]) == 4
+    assert sum(counted[0]) < sum(counted[1])
+    assert asked.json["rows"][0]["runs"] > 0
+    assert process.returncode == 0
+    assert "in the end" in rest
+    assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path, ports: tuple[str, str]):
+    host, _, port = ports[1].partition(":")
+    with socket.create_server((host, int(port))):
+        said = typed(*line_of(ports), at=tmp_path)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert f"--dify-listen: cannot listen on {ports[1]}" in said.err

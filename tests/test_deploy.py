@@ -1,0 +1,145 @@
+"""What stands in deploy/ is held against the programs that will read it, and against our own settings."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from collector.settings import FIELDS, Settings, variable
+from collector.settings.configuration import KEYS, example_file, load_settings
+from tests.conftest import ROOT
+
+DEPLOY = ROOT / "deploy"
+MANIFESTS = sorted([*DEPLOY.rglob("*.yaml"), *DEPLOY.rglob("*.yml")])
+TOLD = [file for file in sorted(DEPLOY.rglob("*")) if file.is_file()] + [ROOT / "README.md"]
+
+
+def documents(name: str) -> list[dict]:
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
+@pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: str(file.relative_to(DEPLOY)))
+def test_every_manifest_is_yaml(file: Path):
+    assert all(isinstance(document, dict) for document in yaml.safe_load_all(file.read_text()))
+
+
+@pytest.mark.parametrize("file", TOLD, ids=lambda file: file.name)
+def test_every_variable_that_is_named_is_a_setting(file: Path):
+    named = set(re.findall(r"DIFY_METRIC_[A-Z][A-Z_]*\b", file.read_text())) - {"DIFY_METRIC_CONFIG"}
+    assert named <= {variable(key) for key in KEYS}
+
+
+class TestTheExampleFile:
+    def test_is_fresh(self):
+        assert (DEPLOY / "dify-metric.toml").read_text() == example_file()
+
+    def test_names_every_setting_and_changes_none(self):
+        assert tomllib.loads(example_file()) == {}
+        assert set(tomllib.loads(uncommented(example_file()))) == set(FIELDS)
+
+    def test_holds_values_that_are_taken(self, tmp_path: Path):
+        (tmp_path / "all.toml").write_text(
+            uncommented(example_file(), but=("dify_admin_key", "dify_password", "ingest_token"))
+        )
+        told = tomllib.loads((tmp_path / "all.toml").read_text())
+        del told["dify_email"], told["dify_workspace_id"]
+        settings = load_settings(told | {"dify_token": "x"}, {})
+        assert settings.pull_interval == Settings().pull_interval
+
+
+def uncommented(text: str, but: tuple[str, ...] = ()) -> str:
+    """The file with its settings switched on, all but some."""
+    return re.sub(rf"(?m)^#(?!({'|'.join(but) or '$'}) )(?=[a-z_]+ = )", "", text)
+
+
+class TestContainers:
+    def test_compose_gives_the_collector_settings_it_takes(self, tmp_path: Path):
+        (tmp_path / "key").write_text("secret\n")
+        (compose,) = documents("compose.yaml")
+        told = compose["services"]["dify-metric"]["environment"]
+        said = {"DIFY_URL": "https://dify", "DIFY_WORKSPACE_ID": "w", "REPORT_TIMEZONE": "UTC"}
+        env = {name: re.sub(r"\$\{(\w+)[^}]*\}", lambda found: said[found[1]], value) for name, value in told.items()}
+        env["DIFY_METRIC_DIFY_ADMIN_KEY_FILE"] = str(tmp_path / "key")
+        assert load_settings({}, env).sign_in == "admin key"
+
+    def test_compose_mounts_what_is_there(self):
+        (compose,) = documents("compose.yaml")
+        mounts = [mount for service in compose["services"].values() for mount in service.get("volumes", ())]
+        ours = [mount.split(":")[0] for mount in mounts if mount.startswith("./")]
+        assert ours
+        assert all((DEPLOY / path).exists() for path in ours)
+
+    def test_compose_opens_no_port_to_the_network(self):
+        (compose,) = documents("compose.yaml")
+        ports = [port for service in compose["services"].values() for port in service["ports"]]
+        assert all(port.startswith("127.0.0.1:") for port in ports)
+
+    def test_the_image_copies_only_what_its_context_holds(self):
+        lines = (ROOT / ".dockerignore").read_text().splitlines()
+        context = {line[1:] for line in lines if line.startswith("!")}
+        copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+        copied = {path for line in copies for path in line.split()}
+        assert copied == context
+        assert all((ROOT / path).exists() for path in copied)
+
+    def test_the_image_runs_as_nobody_special_from_hashed_locks(self):
+        text = (DEPLOY / "Dockerfile").read_text()
+        assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)
+        assert text.count("--require-hashes -r") == 2
+
+
+class TestKubernetes:
+    @pytest.fixture
+    def by_kind(self) -> dict[str, dict]:
+        return {document["kind"]: document for document in documents("kubernetes.yaml")}
+
+    def test_the_settings_in_it_are_taken(self, by_kind: dict[str, dict], tmp_path: Path):
+        text = by_kind["ConfigMap"]["data"]["dify-metric.toml"]
+        (tmp_path / "key").write_text("secret")
+        file = tmp_path / "dify-metric.toml"
+        file.write_text(text.replace("/run/secrets/dify-metric/dify_admin_key", str(tmp_path / "key")))
+        assert load_settings({}, {}, file).sign_in == "admin key"
+
+    def test_one_pod_owns_the_store(self, by_kind: dict[str, dict]):
+        assert by_kind["StatefulSet"]["spec"]["replicas"] == 1
+
+    def test_everything_mounted_is_declared(self, by_kind: dict[str, dict]):
+        spec = by_kind["StatefulSet"]["spec"]
+        pod = spec["template"]["spec"]
+        declared = {one["name"] for one in pod["volumes"]}
+        declared |= {one["metadata"]["name"] for one in spec["volumeClaimTemplates"]}
+        assert {one["name"] for one in pod["containers"][0]["volumeMounts"]} == declared
+
+    def test_the_service_finds_the_pod(self, by_kind: dict[str, dict]):
+        labels = by_kind["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
+        assert by_kind["Service"]["spec"]["selector"] == labels
+
+
+def test_prometheus_takes_its_configuration(server: Callable[[str], str]):
+    checked = subprocess.run(
+        [server("promtool"), "check", "config", DEPLOY / "prometheus.yml"], capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_prometheus_asks_where_compose_serves():
+    (config,) = documents("prometheus.yml")
+    assert config["scrape_configs"][0]["static_configs"][0]["targets"] == ["dify-metric:9180"]
+
+
+def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path):
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("no systemd here; it is no part of what the tests install")
+    unit = tmp_path / "dify-metric.service"
+    text = (DEPLOY / "dify-metric.service").read_text()
+    unit.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
+    said = subprocess.run([analyze, "verify", unit], capture_output=True, text=True)
+    assert (said.returncode, said.stdout + said.stderr) == (0, "")  # it exits 0 on keys it does not know
