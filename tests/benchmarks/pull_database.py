@@ -17,9 +17,8 @@ from statistics import median
 
 import psycopg
 
-from collector.pull.database import ALWAYS, NEVER, Limits
+from collector.pull.database import ALWAYS, NEVER, Limits, node_queries
 from collector.pull.database.connection import look
-from collector.pull.database.nodes import NODES_SQL
 from collector.pull.database.reader import NODES, Reader
 from collector.records import ModelCall
 from tests.servers.postgres import Postgres, create_tables, postgres, why_missing
@@ -121,7 +120,7 @@ def main(rows: int) -> int:
         )
         sides: dict[str, Callable[[], float]] = {
             "peer": lambda: bare(dsn, COLUMNS),
-            "same": lambda: bare(dsn, NODES_SQL, binary=True, **period),
+            "same": lambda: bare(dsn, node_queries.NODES, binary=True, **period),
             "ours": lambda: ours(dsn),
         }
         measured: dict[str, list[float]] = {name: [] for name in sides}

@@ -22,7 +22,8 @@ from collector.records import STALE, Conversation, Feedback, Message, ModelCall
 IN_PERIOD = "m.created_at >= %(since)s AND m.created_at < %(until)s"
 BY_ID = "m.id = ANY(%(ids)s::uuid[])"
 
-_STATUSES = {"normal": "succeeded", "error": "failed", "stopped": "stopped"}
+_ENDS = {"error": "failed", "stopped": "stopped"}
+"""Statuses that say how it ended; Dify's `normal` means anything else."""
 
 
 def messages_sql(schema: Schema, where: str) -> str:
@@ -52,9 +53,9 @@ def message(row: Row, telling: Telling, stale_before: datetime) -> list[Message 
     (key, workspace, app, conversation, run, mode, told, error, invoked, source, end_user, account, session, is_empty,
      tokens_in, tokens_out, latency, price, currency, provider, model, prompts, metadata, created) = row  # fmt: skip
     took = seconds({"provider_response_latency": latency}, "provider_response_latency")
-    is_blank = not (tokens_in or tokens_out)
-    status = _status(told, is_empty=is_empty and is_blank and not took, is_old=created < stale_before)
-    is_final = status in _STATUSES.values()
+    is_empty = is_empty and not (tokens_in or tokens_out or took)
+    status = _status(told, is_empty=is_empty, is_old=created < stale_before)
+    is_final = status not in ("open", STALE)
     found = Message(
         source=telling.source,
         seen_at=telling.seen_at,
@@ -75,7 +76,7 @@ def message(row: Row, telling: Telling, stale_before: datetime) -> list[Message 
     )
     if not is_final:
         return [found]
-    # Dify writes zeros where it failed: how long that took, and what was spent on it, is not known.
+    # Dify writes zeros where it failed: how long that took is not known.
     took = took if took or status != "failed" else None
     usage = Usage(
         input_tokens=tokens_in,
@@ -89,14 +90,15 @@ def message(row: Row, telling: Telling, stale_before: datetime) -> list[Message 
     found = _with_usage(found, usage)
     if mode not in CHAT_MODES if mode else run is not None:
         return [found]
-    spent = Usage(latency_seconds=took) if is_blank and status == "failed" else usage
-    return [found, _call(found, telling, spent, error, provider, model, prompts)]
+    return [found, _call(found, telling, usage, error, provider, model, prompts)]
 
 
 def _status(told: str, *, is_empty: bool, is_old: bool) -> str:
     """Dify makes a message empty, fills it at the end and marks no end: what is empty is open, and in time stale."""
-    if told in _STATUSES and not (told == "normal" and is_empty):
-        return _STATUSES[told]
+    if told in _ENDS:
+        return _ENDS[told]
+    if told != "paused" and not is_empty:
+        return "succeeded"
     return STALE if is_old else "open"
 
 

@@ -23,7 +23,7 @@ from collector.pull.database import reader as streams
 from collector.pull.database.connection import look
 from collector.pull.database.limits import NEVER, Backlog, Reading
 from collector.pull.database.reader import Batches, Reader
-from collector.records import DATABASE, App, Feedback, Message, Pull, Record, Run, Watermark
+from collector.records import DATABASE, STALE, App, Feedback, Message, Pull, Record, Run, Watermark
 
 log = structlog.get_logger()
 
@@ -196,11 +196,14 @@ class Pass:
         found = [run for batch in batches for run in _only(Run, batch)]
         for run in found:
             missing.pop(run.id, None)
-        return found + gone.stale_runs(missing, self._started - self._reading.open_run_max_age, self._started)
+        stale = gone.stale_runs(missing, self._started - self._reading.open_run_max_age, self._started)
+        self._reader.unread.update(run.id for run in stale)
+        return found + stale
 
     def _with_leaves(self, run: Run) -> Run:
-        """All nodes of a final run are known when they were read, and it ended within the period they were read of."""
-        if not (self._are_leaves_known and run.is_final and (run.finished_at or NEVER) < self._nodes_until):
+        """All nodes of a run are known when they were read, and it ended within the period they were read of."""
+        is_over = run.status == STALE or (run.is_final and (run.finished_at or NEVER) < self._nodes_until)
+        if not (self._are_leaves_known and is_over) or run.id in self._reader.unread:
             return run
         return msgspec.structs.replace(run, leaves_known=True)
 

@@ -14,7 +14,7 @@ from typing import TypeAlias, TypeVar
 
 from collector.errors import QueryError, ShapeError
 from collector.ledger import Telling
-from collector.pull.database import apps, messages, nodes, runs
+from collector.pull.database import apps, messages, node_queries, nodes, runs
 from collector.pull.database.connection import Look, Parameters, Row
 from collector.pull.database.graphs import Graphs
 from collector.records import DATABASE, Record, Run
@@ -45,6 +45,7 @@ class Reader:
         self._stale_run, self._stale_message = now - open_run_max_age, now - open_message_max_age
         self._graphs = Graphs(look)
         self.failures = 0  # rows set aside
+        self.unread: set[str] = set()  # runs some of whose nodes were, or are gone
 
     def read(self, stream: str, since: datetime, until: datetime) -> Batches:
         """What was made in [since, until). Apps and ratings come whole: they change and vanish without a trace."""
@@ -56,7 +57,7 @@ class Reader:
             case "users":
                 return self._records(apps.end_users_sql(), period, lambda row: [apps.user(row, self._telling)])
             case "node-executions":
-                return self._nodes(nodes.NODES_SQL, period | near)
+                return self._nodes(node_queries.NODES, period | near)
             case "runs":
                 return self._records(runs.runs_sql(schema, runs.IN_PERIOD), period | near, self._run)
             case "messages":
@@ -90,11 +91,11 @@ class Reader:
                 "messages": [run.message_id for run in chunk],
                 "conversations": [run.conversation_id for run in chunk],
             }
-            yield from self._nodes(nodes.NODES_OF_RUNS_SQL, ids)
+            yield from self._nodes(node_queries.NODES_OF_RUNS, ids)
 
     def single_steps(self, since: datetime, until: datetime) -> Batches:
         """Nodes that were tried out alone, in [since, until)."""
-        return self._nodes(nodes.SINGLE_STEPS_SQL, {"since": _naive(since), "until": _naive(until)})
+        return self._nodes(node_queries.SINGLE_STEPS, {"since": _naive(since), "until": _naive(until)})
 
     def workspaces(self) -> set[str]:
         """The workspaces this database holds."""
@@ -119,20 +120,24 @@ class Reader:
     def _nodes(self, sql: str, parameters: Parameters) -> Batches:
         with closing(self._look.batches(sql, parameters)) as fetched:
             for rows in fetched:
-                batch, failures = nodes.node_records(rows, DATABASE, self._now, self._whole)
-                self.failures += failures
-                self._graphs.complete(batch)
-                yield [*batch]
+                leaves = nodes.read_nodes(rows, DATABASE, self._now, self._whole)
+                self.failures += len(leaves.unread)
+                self.unread.update(run for run in leaves.unread if run)
+                self._graphs.complete(leaves.records)
+                yield [*leaves.records]
 
     def _whole(self, ids: list[str]) -> dict[str, tuple[str | None, str | None]]:
         found = {}
         for some in _chunks(ids, _WHOLE_AT_ONCE):
-            for key, process, outputs in self._look.rows(nodes.WHOLE_SQL, {"ids": some}):
+            for key, process, outputs in self._look.rows(node_queries.WHOLE, {"ids": some}):
                 found[key] = (process, outputs)
         return found
 
     def _run(self, row: Row) -> list[Run]:
-        return [runs.run(row, self._telling, self._stale_run)]
+        run = runs.run(row, self._telling, self._stale_run)
+        if not runs.has_nodes(row):
+            self.unread.add(run.id)
+        return [run]
 
     def _message(self, row: Row) -> Sequence[Record]:
         return messages.message(row, self._telling, self._stale_message)

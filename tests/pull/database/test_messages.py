@@ -28,7 +28,9 @@ def test_a_chat_message_is_a_call_with_model_and_price(world: World):
     assert call.finished_at == AFTERWARDS + timedelta(seconds=1.5)
 
 
-@pytest.mark.parametrize(("mode", "calls"), [("chat", 1), ("completion", 1), ("agent-chat", 1), ("advanced-chat", 0)])
+@pytest.mark.parametrize(
+    ("mode", "calls"), [("chat", 1), ("completion", 1), ("agent-chat", 1), ("agent", 1), ("advanced-chat", 0)]
+)
 def test_a_message_is_a_call_only_where_there_are_no_nodes(world: World, mode: str, calls: int):
     world.has_a_message(app_mode=mode)
 
@@ -62,15 +64,16 @@ def test_what_a_failed_message_spent_is_not_known(world: World):
     assert (call.status, call.tokens, call.cost, call.currency) == ("failed", None, None, None)
 
 
-def test_a_stopped_message_spent_what_dify_says(world: World):
+def test_what_a_stopped_message_spent_was_not_counted(world: World):
     world.has_a_message(message_tokens=0, answer_tokens=0, total_price=0)
 
     world.pull()
 
-    assert world.get(ModelCall, "message").tokens == 0
+    call = world.get(ModelCall, "message")
+    assert (call.status, call.tokens, call.cost, call.latency_seconds) == ("succeeded", None, None, 1.5)
 
 
-def test_a_status_of_a_later_version_leaves_the_message_open(world: World):
+def test_a_paused_message_is_open(world: World):
     world.has_a_message(status="paused")
 
     world.pull()
