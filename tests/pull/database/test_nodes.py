@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -210,6 +211,60 @@ def test_the_usual_shapes_are_read_without_the_ledger(monkeypatch: pytest.Monkey
 
     assert [type(record) for record in records] == [NodeExecution, ModelCall, NodeExecution, NodeExecution]
     assert unread == []
+
+
+FULL: dict[str, Any] = json.loads(USAGE) | {"cached_tokens": 7}
+
+
+def blank(*names: str) -> dict[str, Any]:
+    """The usage as Dify repeats it where it leaves some fields out."""
+    return FULL | dict.fromkeys(names)
+
+
+@pytest.mark.parametrize("length", [0, 20_000])
+@pytest.mark.parametrize(
+    ("missing", "outputs", "metadata"),
+    [
+        (["time_to_first_token"], {"usage": FULL}, {}),
+        (["latency"], {"usage": FULL}, {}),
+        (["cached_tokens"], {"usage": FULL}, {}),
+        (["time_to_first_token", "latency"], {"usage": blank("latency"), "__usage": FULL}, {}),
+        (["time_to_first_token", "cached_tokens"], {"__usage": FULL}, {}),
+        (["time_to_first_token", "cached_tokens"], {"usage": blank("cached_tokens"), "__usage": FULL}, {}),
+        (["total_price", "currency"], {}, {"total_tokens": 100, "total_price": "0.0001", "currency": "USD"}),
+        (["total_price", "currency"], {"usage": FULL}, {}),
+        (["cached_tokens"], {}, {"agent_log": {"agent_backend": {"usage": FULL}}}),
+        (["cached_tokens"], {}, {"total_tokens": 100, "cached_tokens": 7}),
+        (["latency"], {}, {"total_tokens": 100, "latency": 1.5}),
+        (["time_to_first_token"], {}, {"total_tokens": 100, "time_to_first_token": 0.25}),
+    ],
+)
+def test_what_process_data_leaves_out_is_taken_from_where_it_stands(
+    world: World, length: int, missing: list[str], outputs: dict[str, Any], metadata: dict[str, Any]
+):
+    process = json.loads(PROCESS) | {"usage": blank(*missing)}
+    texts = {"outputs": json.dumps({"text": "x" * length, **outputs}), "execution_metadata": json.dumps(metadata)}
+    world.has_a_run()
+    world.has_a_node(process_data=long(json.dumps(process), length), **texts)
+
+    world.pull()
+
+    call = world.get(ModelCall, "node")
+    assert (call.latency_seconds, call.time_to_first_token_seconds, call.cached_input_tokens) == (1.5, 0.25, 7)
+    assert (call.cost, call.currency) == (Decimal("0.0001"), "USD")
+
+
+@pytest.mark.parametrize("missing", ["time_to_first_token", "latency", "total_price"])
+def test_the_server_leaves_no_outputs_out_that_could_tell_more(world: World, missing: str):
+    usage = json.loads(USAGE)
+    process = json.loads(PROCESS) | {"usage": usage | {missing: None}}
+    world.has_a_run()
+    world.has_a_node(process_data=json.dumps(process), outputs=json.dumps({"usage": usage}), execution_metadata="{}")
+
+    world.pull()
+
+    call = world.get(ModelCall, "node")
+    assert (call.latency_seconds, call.time_to_first_token_seconds, call.cost) == (1.5, 0.25, Decimal("0.0001"))
 
 
 def long(process: str, by: int = 20_000) -> str:
