@@ -48,8 +48,8 @@ def pull_database(
     """One pass over all streams; blocks, so run it in a thread beside an event loop.
 
     `put(records, watermarks)` and `watermark(source, stream, app_id)` are the store's; `on_progress(stream, records)`
-    is called after each batch. Returns one Pull per stream, which tells its failure; does not put them. Raises
-    SettingsError (no psycopg, a wrong address, a database that is not Dify's) and Unauthorized.
+    is called after each batch. Puts and returns one Pull per stream, which tells its failure. Raises SettingsError (no
+    psycopg, a wrong address, a database that is not Dify's), Unauthorized and StoreError.
     """
     try:
         from collector.pull.database.passes import Pass

@@ -7,7 +7,6 @@ others go on; a batch that was put is never lost, and putting it again changes n
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ from collector.pull.database import reader as streams
 from collector.pull.database.connection import look
 from collector.pull.database.limits import NEVER, Backlog, Reading
 from collector.pull.database.reader import Batches, Reader
+from collector.pull.database.tally import Tally
 from collector.records import DATABASE, STALE, App, Feedback, Message, Pull, Record, Run, Watermark
 
 log = structlog.get_logger()
@@ -36,16 +36,6 @@ SLACK = timedelta(hours=1)
 
 _R = TypeVar("_R", bound=Record)
 _RUNS_AT_ONCE = 5000
-_ERROR_CLASSES = ((Forbidden, "forbidden"), (Unavailable, "unavailable"), (StoreError, "store"))
-
-
-class Counts(msgspec.Struct):
-    """What a stream took, for its Pull."""
-
-    requests: int = 0
-    pages: int = 0
-    records: int = 0
-    failures: int = 0
 
 
 class Pass:
@@ -97,31 +87,40 @@ class Pass:
                 return
 
     def _stream(self, stream: str, batches: Callable[[], Batches]) -> DifyMetricError | None:
-        """Put one stream, its watermark with the last batch; the error that ended it, if one did."""
-        started, counts, asked, failed = self._clock(), Counts(), self._view.requests, self._reader.failures
-        error: DifyMetricError | None = None
+        """Put one stream; the error that ended it, if one did."""
+        tally = Tally(stream, self._clock())
+        asked, failed = self._view.requests, self._reader.failures
+
+        def counted() -> Pull:
+            tally.requests, tally.parse_failures = self._view.requests - asked, self._reader.failures - failed
+            return tally.pull(self._clock())
+
         try:
             with self._view.guarded():
-                self._put_all(stream, batches(), counts)
-        except SettingsError:
-            raise
+                self._put_all(tally, batches(), counted)
         except DifyMetricError as raised:
-            error = raised
-        counts.requests, counts.failures = self._view.requests - asked, self._reader.failures - failed
-        self._say(self._note(stream, started, counts, error), error)
-        return error
+            tally.error = raised
+        pull = counted()
+        tally.tell(pull)
+        self.pulls.append(pull)
+        if isinstance(tally.error, SettingsError):
+            raise tally.error
+        if tally.error is not None and not isinstance(tally.error, StoreError):
+            self._put([pull], [])
+        return tally.error
 
-    def _put_all(self, stream: str, batches: Batches, counts: Counts) -> None:
+    def _put_all(self, tally: Tally, batches: Batches, counted: Callable[[], Pull]) -> None:
+        """Batch by batch; with the last one the watermark and what is to be said of the stream."""
         last: list[Record] = []
         for batch in filter(None, batches):
             if last:
                 self._put(last, [])
             last = batch
-            counts.pages += 1
-            counts.records += len(batch)
+            tally.pages += 1
+            tally.records += len(batch)
             if self._on_progress:
-                self._on_progress(stream, counts.records)
-        self._put(last, [self._mark(stream)])
+                self._on_progress(tally.stream, tally.records)
+        self._put([*last, counted()], [self._mark(tally.stream)])
 
     def _apps(self) -> Batches:
         """Every app; those the store knows in these workspaces and Dify no longer has are deleted."""
@@ -218,49 +217,12 @@ class Pass:
     def _give_up(self, error: DifyMetricError) -> None:
         """Note the streams that were not come to as failed by the same error."""
         done = {pull.stream for pull in self.pulls}
-        missed = [stream for stream in streams.STREAMS if stream not in done]
-        for stream in missed:
-            self._note(stream, self._clock(), Counts(), error)
-        log.warning("pass given up", source=DATABASE, streams=missed, reason=str(error))
-
-    def _note(self, stream: str, started: datetime, counts: Counts, error: DifyMetricError | None) -> Pull:
-        pull = Pull(
-            source=DATABASE,
-            seen_at=started,
-            id=str(uuid.uuid4()),
-            stream=stream,
-            created_at=started,
-            seconds=(self._clock() - started).total_seconds(),
-            requests=counts.requests,
-            pages=counts.pages,
-            records=counts.records,
-            parse_failures=counts.failures,
-            error_class=_error_class(error),
-            is_complete=error is None,
-        )
-        self.pulls.append(pull)
-        return pull
-
-    def _say(self, pull: Pull, error: DifyMetricError | None) -> None:
-        said: dict[str, object] = {
-            "source": DATABASE,
-            "stream": pull.stream,
-            "records": pull.records,
-            "pages": pull.pages,
-        }
-        said["seconds"] = round(pull.seconds, 3)
-        if pull.parse_failures:
-            log.warning("rows set aside", **said, rows=pull.parse_failures)
-        if error is None:
-            log.info("pull finished", **said)
-        else:
-            log.warning("pull failed", **said, error_class=pull.error_class, reason=str(error))
-
-
-def _error_class(error: DifyMetricError | None) -> str | None:
-    if error is None:
-        return None
-    return next((name for kind, name in _ERROR_CLASSES if isinstance(error, kind)), "other")
+        now = self._clock()
+        missed = [Tally(stream, now, error=error).pull(now) for stream in streams.STREAMS if stream not in done]
+        log.warning("pass given up", source=DATABASE, streams=[pull.stream for pull in missed], problem=str(error))
+        self.pulls += missed
+        if not isinstance(error, StoreError):
+            self._put([*missed], [])
 
 
 def _only(kind: type[_R], batch: list[Record]) -> Iterator[_R]:

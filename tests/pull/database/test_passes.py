@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from collector.pull.database import Limits, Reading
-from collector.records import App, Conversation, Feedback, Message, ModelCall, NodeExecution, Record, Run
+from collector.records import App, Conversation, Feedback, Message, ModelCall, NodeExecution, Pull, Record, Run
 from tests.pull.database.world import AFTERWARDS, TENANT, World, key, streams
 
 MINUTE = timedelta(minutes=1)
@@ -248,6 +248,35 @@ def test_a_conversation_with_a_new_message_is_told_again(world: World):
     world.pull()
 
     assert world.get(Conversation, "conversation").messages == 2
+
+
+@pytest.mark.parametrize("runs_by_index", [0, 100])
+def test_leaves_are_not_known_where_nodes_are_gone_or_cannot_be_read(world: World, runs_by_index: int):
+    for name in ("whole", "cleaned", "broken"):
+        world.has_a_run(name)
+    world.has_a_run("free", total_tokens=0)
+    world.has_a_node("good", run="whole")
+    world.has_a_node("good too", run="broken")
+    world.has_a_node("bad", run="broken", execution_metadata='{"total_tokens": -1}')
+
+    pulls = world.pull(Reading(runs_by_index=runs_by_index))
+
+    assert {name for name in ("whole", "cleaned", "broken", "free") if world.get(Run, name).leaves_known} == {
+        "whole",
+        "free",
+    }
+    assert pulls["node-executions"].parse_failures == 1
+
+
+def test_how_each_stream_went_is_put_with_its_watermark(world: World):
+    world.has_a_message()
+
+    pulls = world.pull()
+
+    assert world.pulls == list(pulls.values())
+    for records, marks in world.batches:
+        assert [mark.stream for mark in marks] == [one.stream for one in records if isinstance(one, Pull)]
+    assert (pulls["messages"].records, pulls["messages"].pages, pulls["messages"].requests) == (2, 1, 1)
 
 
 def test_a_store_that_refuses_ends_the_pass_and_keeps_the_watermark(world: World):

@@ -47,6 +47,7 @@ class World:
         self.facts: dict[type[Record], dict[str, Any]] = defaultdict(dict)
         self.marks: dict[str, datetime] = {}
         self.batches: list[tuple[list[Record], list[Watermark]]] = []
+        self.pulls: list[Pull] = []
         self.putting: list[Record] = []
         self.refusing: Callable[[World], bool] = lambda _: False
 
@@ -63,7 +64,10 @@ class World:
         if self.refusing(self):
             raise StoreError("the disk is full")
         self.batches.append((records, watermarks))
+        self.pulls += [record for record in records if isinstance(record, Pull)]
         for record in records:
+            if isinstance(record, Pull):
+                continue
             self.facts[type(record)][str(record.id)] = record
         for mark in watermarks:
             assert (mark.source, mark.app_id) == ("database", "")
