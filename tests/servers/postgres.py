@@ -168,7 +168,7 @@ def sample_template(postgres_server: Postgres, dify_template: str) -> str:
 def why_missing() -> str | None:
     """Why no PostgreSQL can be started here; None when one can."""
     if not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and not shutil.which("initdb"):
-        return "PostgreSQL is not installed (apt-get install postgresql)"
+        return "no PostgreSQL here; `sudo apt-get install postgresql` brings it, as `make test` does when it may"
     return None
 
 
