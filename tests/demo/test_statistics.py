@@ -21,7 +21,7 @@ from collector.demo import World, statistics, truth
 from collector.demo.statistics import Subject, Window, local_instant
 from tests.demo.conftest import Clock, a_client, a_request, fill_world, sign_in
 
-DATABASE = Path(__file__).parents[1] / "recorded" / "database"
+DATABASE = Path(__file__).parents[1] / "recorded" / "database" / "sample"
 NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -69,7 +69,9 @@ def a_real_row(raw: dict[str, str]) -> Row:
         "created_at": lambda at: datetime.fromisoformat(at).replace(tzinfo=UTC),
     }
     names = {"created_by": "created_by_id"}
-    return Row(**{names.get(key, key): kinds.get(key, str)(value) if value else None for key, value in raw.items()})
+    named = {names.get(key, key): (kinds.get(key, str), value) for key, value in raw.items()}
+    counted = {key: named[key] for key in Row.__struct_fields__ if key in named}
+    return Row(**{key: kind(value) if value else None for key, (kind, value) in counted.items()})
 
 
 REAL = json.loads((DATABASE / "statistics.json").read_text("utf-8"))

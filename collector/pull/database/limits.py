@@ -1,0 +1,57 @@
+"""What a pass over Dify's database may read and cost, and what it has to look at again. Plain values, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before everything."""
+
+NEVER = datetime(9000, 1, 1, tzinfo=UTC)
+"""After everything."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look may cost Dify.
+
+    `statement_seconds` bounds each fetch, not the whole look. `idle_seconds` bounds how long the transaction may wait
+    for us between two fetches, while batches are stored: past it PostgreSQL ends it, so that a collector that hangs
+    does not keep Dify's tables from being vacuumed.
+    """
+
+    fetch_rows: int = 5000
+    rows_per_second: float | None = None  # None: as fast as it goes
+    statement_seconds: float = 120.0
+    lock_seconds: float = 2.0
+    idle_seconds: float = 600.0
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What one pass reads.
+
+    `overlap` is how far behind the watermark it reads again: Dify's rows may be written minutes after the instant they
+    carry, and its clock may differ from ours. `until` ends a pass early, so that a long history can be read in parts,
+    each from the watermark the one before has left. Up to `runs_by_index` runs, their nodes are looked up one run at a
+    time; more, and the table of nodes is read through.
+    """
+
+    since: datetime = ALWAYS  # where a stream without a watermark begins
+    until: datetime = NEVER
+    overlap: timedelta = timedelta(minutes=10)
+    open_run_max_age: timedelta = timedelta(days=1)
+    open_message_max_age: timedelta = timedelta(minutes=10)
+    runs_by_index: int = 20_000
+    limits: Limits = Limits()
+
+
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store holds that a pass has to look at again. Asked for before the pass looks, so that what is stored
+    meanwhile is not taken for gone."""
+
+    open_runs: Mapping[str, datetime] = {}  # id -> created_at, of runs neither final nor stale
+    open_messages: Mapping[str, datetime] = {}  # the same of messages
+    apps: Mapping[str, str | None] = {}  # id -> workspace, of apps not deleted
+    ratings: frozenset[str] = frozenset()  # ids of feedback not withdrawn

@@ -1,0 +1,154 @@
+"""Streams of records out of one snapshot of Dify's database.
+
+What comes in are periods and ids; what goes out are batches of records, as large as one fetch. A row that cannot be
+read is counted and left out. Nothing here remembers what was read before, or stores anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TypeAlias, TypeVar
+
+from collector.errors import QueryError, ShapeError
+from collector.ledger import Telling
+from collector.pull.database import apps, messages, node_queries, nodes, runs
+from collector.pull.database.connection import Look, Parameters, Row
+from collector.pull.database.graphs import Graphs
+from collector.records import DATABASE, Record, Run
+
+APPS, USERS, NODES, RUNS = "apps", "users", "node-executions", "runs"
+MESSAGES, CONVERSATIONS, FEEDBACK = "messages", "conversations", "feedback"
+
+STREAMS = (APPS, USERS, NODES, RUNS, MESSAGES, CONVERSATIONS, FEEDBACK)
+"""In the order of a pass: the calls of a run before the run that says they are known."""
+
+_IDS_AT_ONCE, _WHOLE_AT_ONCE = 1000, 20
+
+_T = TypeVar("_T")
+Batches: TypeAlias = Generator[list[Record], None, None]
+
+
+class Reader:
+    """Reads records from an open look.
+
+    `open_run_max_age` and `open_message_max_age`: how long an unfinished run or message may last before it is stale.
+    """
+
+    def __init__(
+        self, look: Look, now: datetime, *, open_run_max_age: timedelta, open_message_max_age: timedelta
+    ) -> None:
+        self._look, self._now = look, now
+        self._telling = Telling(source=DATABASE, seen_at=now)
+        self._stale_run, self._stale_message = now - open_run_max_age, now - open_message_max_age
+        self._graphs = Graphs(look)
+        self.failures = 0  # rows set aside
+        self.unread: set[str] = set()  # runs some of whose nodes were, or are gone
+
+    def read(self, stream: str, since: datetime, until: datetime) -> Batches:
+        """What was made in [since, until). Apps and ratings come whole: they change and vanish without a trace."""
+        schema, period = self._look.schema, {"since": _naive(since), "until": _naive(until)}
+        near = {name: _naive(at) for name, at in runs.around(since, until).items()}
+        match stream:
+            case "apps":
+                return self._records(apps.apps_sql(schema), {}, lambda row: [apps.app(row, self._telling)])
+            case "users":
+                return self._records(apps.end_users_sql(), period, lambda row: [apps.user(row, self._telling)])
+            case "node-executions":
+                return self._nodes(node_queries.NODES, period | near)
+            case "runs":
+                return self._records(runs.runs_sql(schema, runs.IN_PERIOD), period | near, self._run)
+            case "messages":
+                return self._records(messages.messages_sql(schema, messages.IN_PERIOD), period, self._message)
+            case "conversations":
+                sql = messages.conversations_sql(schema)
+                return self._records(sql, period, lambda row: [messages.conversation(row, self._telling)])
+            case "feedback":
+                sql = messages.feedback_sql()
+                return self._records(sql, {}, lambda row: [messages.feedback(row, self._telling)])
+        raise QueryError(f"no stream {stream!r}; there are {', '.join(STREAMS)}", field="stream")
+
+    def reread_runs(self, ids: Iterable[str], oldest: datetime) -> Batches:
+        """Runs that were open, made at `oldest` or later. One that is gone is left out."""
+        sql = runs.runs_sql(self._look.schema, runs.BY_ID)
+        near = {name: _naive(at) for name, at in runs.around(oldest, self._now).items()}
+        for some in _chunks(ids, _IDS_AT_ONCE):
+            yield from self._records(sql, {"ids": some, **near}, self._run)
+
+    def reread_messages(self, ids: Iterable[str]) -> Batches:
+        """Messages that were open. One that is gone is left out."""
+        sql = messages.messages_sql(self._look.schema, messages.BY_ID)
+        for some in _chunks(ids, _IDS_AT_ONCE):
+            yield from self._records(sql, {"ids": some}, self._message)
+
+    def nodes_of(self, some: Iterable[Run]) -> Batches:
+        """The node executions of these runs, with their calls."""
+        for chunk in _chunks(some, _IDS_AT_ONCE):
+            ids = {
+                "ids": [run.id for run in chunk],
+                "messages": [run.message_id for run in chunk],
+                "conversations": [run.conversation_id for run in chunk],
+            }
+            yield from self._nodes(node_queries.NODES_OF_RUNS, ids)
+
+    def single_steps(self, since: datetime, until: datetime) -> Batches:
+        """Nodes that were tried out alone, in [since, until)."""
+        return self._nodes(node_queries.SINGLE_STEPS, {"since": _naive(since), "until": _naive(until)})
+
+    def workspaces(self) -> set[str]:
+        """The workspaces this database holds."""
+        return {row[0] for row in self._look.rows("SELECT t.id::text FROM tenants t", {})}
+
+    def existing(self, ids: Iterable[str]) -> set[str]:
+        """Which of these messages Dify still has."""
+        sql = "SELECT m.id::text FROM messages m WHERE m.id = ANY(%(ids)s::uuid[])"
+        return {row[0] for some in _chunks(ids, _IDS_AT_ONCE) for row in self._look.rows(sql, {"ids": some})}
+
+    def _records(self, sql: str, parameters: Parameters, record: Callable[[Row], Sequence[Record]]) -> Batches:
+        with closing(self._look.batches(sql, parameters)) as fetched:
+            for rows in fetched:
+                batch: list[Record] = []
+                for row in rows:
+                    try:
+                        batch.extend(record(row))
+                    except ShapeError:
+                        self.failures += 1
+                yield batch
+
+    def _nodes(self, sql: str, parameters: Parameters) -> Batches:
+        with closing(self._look.batches(sql, parameters)) as fetched:
+            for rows in fetched:
+                leaves = nodes.read_nodes(rows, DATABASE, self._now, self._whole)
+                self.failures += len(leaves.unread)
+                self.unread.update(run for run in leaves.unread if run)
+                self._graphs.complete(leaves.records)
+                yield [*leaves.records]
+
+    def _whole(self, ids: list[str]) -> dict[str, tuple[str | None, str | None]]:
+        found = {}
+        for some in _chunks(ids, _WHOLE_AT_ONCE):
+            for key, process, outputs in self._look.rows(node_queries.WHOLE, {"ids": some}):
+                found[key] = (process, outputs)
+        return found
+
+    def _run(self, row: Row) -> list[Run]:
+        run = runs.run(row, self._telling, self._stale_run)
+        if not runs.has_nodes(row):
+            self.unread.add(run.id)
+        return [run]
+
+    def _message(self, row: Row) -> Sequence[Record]:
+        return messages.message(row, self._telling, self._stale_message)
+
+
+def _naive(at: datetime) -> datetime:
+    """An instant as Dify's columns hold it: UTC, without saying so."""
+    return at.astimezone(UTC).replace(tzinfo=None)
+
+
+def _chunks(some: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    rest = iter(some)
+    while chunk := list(islice(rest, size)):
+        yield chunk
