@@ -90,16 +90,11 @@ class Prompt(msgspec.Struct):
 
 
 class Process(msgspec.Struct):
-    """process_data of a call, without its prompts."""
+    """process_data of a call."""
 
     usage: Usage
     model_provider: str | None = None
     model_name: str | None = None
-
-
-class PromptedProcess(Process):
-    """process_data of a call, with the files of its prompts."""
-
     prompts: list[Prompt] | None = None
 
 
@@ -134,7 +129,6 @@ class Told(msgspec.Struct):
 
 _metadata = msgspec.json.Decoder(Metadata)
 _process = msgspec.json.Decoder(Process)
-_prompted = msgspec.json.Decoder(PromptedProcess)
 _outputs = msgspec.json.Decoder(Outputs)
 _NO_METADATA = Metadata()
 _PROMPTS_FIRST = re.compile(rb'\{("model_mode": ?"[^"\\]*", ?)?"prompts": ?\[\{')
@@ -167,16 +161,16 @@ def read_call(process: bytes | None, outputs: bytes | None, metadata: Metadata) 
 
 def _read_process(written: bytes) -> tuple[Process | None, bool | None]:
     """process_data, whole or by its two ends, and whether there was an image."""
-    head, tail = ends(written) if is_cut(written) else (written, b"")
-    has_prompts = _PROMPTS_FIRST.match(head) is not None
-    if tail:
-        process: Process | None = last_members(tail, "usage", _process) if has_prompts else None
-        is_whole = process is not None and process.model_provider and process.model_name
-        return (process, False) if is_whole else (None, None)
-    if has_prompts and b'"image"' not in written:
-        return strict_json(_process, written), False
-    prompted: PromptedProcess | None = strict_json(_prompted, written)
-    return (prompted, _has_image(prompted.prompts)) if prompted is not None else (None, None)
+    if not is_cut(written):
+        process: Process | None = strict_json(_process, written)
+        return process, _has_image(process.prompts) if process is not None else None
+    head, tail = ends(written)
+    if not _PROMPTS_FIRST.match(head):  # there is an image, or something else to look at
+        return None, None
+    process = last_members(tail, "usage", _process)
+    if process is None or not (process.model_provider and process.model_name):
+        return None, None
+    return process, False
 
 
 def _tell_more(outputs: bytes | None, usage: Usage, cost: Decimal | None) -> bool:
@@ -202,4 +196,5 @@ def _amount(written: str) -> Decimal | None:
 def _has_image(prompts: list[Prompt] | None) -> bool | None:
     if not prompts:
         return None
-    return any(file.type == "image" for prompt in prompts for file in prompt.files or ())
+    files = [file for prompt in prompts if prompt.files for file in prompt.files]
+    return any(file.type == "image" for file in files)
