@@ -126,7 +126,8 @@ def look(dsn: str, limits: Limits, clock: Callable[[], datetime], sleep: Callabl
             # For this transaction only: behind a pooler the session is Dify's own again afterwards.
             connection.execute(
                 "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true),"
-                " set_config('idle_in_transaction_session_timeout', %s, true), set_config('timezone', 'UTC', true)",
+                " set_config('idle_in_transaction_session_timeout', %s, true), set_config('timezone', 'UTC', true),"
+                " set_config('jit', 'off', true)",  # compiling takes longer than it saves on rows read once
                 [_milliseconds(s) for s in (limits.statement_seconds, limits.lock_seconds, limits.idle_seconds)],
             )
         view = Look(connection, limits, clock, sleep)

@@ -16,7 +16,7 @@ from collector.fields import money, seconds
 from collector.ledger import CHAT_MODES, Telling, Usage, error_class, has_image, message_call, provider_name
 from collector.pull.database.connection import Row
 from collector.pull.database.schema import Schema
-from collector.pull.database.values import CUT, cut_sql, last_members, loose_json, strict_json
+from collector.pull.database.values import cut_sql, ends, is_cut, last_members, loose_json, strict_json
 from collector.records import STALE, Conversation, Feedback, Message, ModelCall
 
 IN_PERIOD = "m.created_at >= %(since)s AND m.created_at < %(until)s"
@@ -29,7 +29,8 @@ _ENDS = {"error": "failed", "stopped": "stopped"}
 def messages_sql(schema: Schema, where: str) -> str:
     """Messages with their app, their end user and what tells whether an image was asked about."""
     mode = f"coalesce({schema.optional('messages', 'm', 'app_mode')}, a.mode)"
-    metadata = cut_sql("m.message_metadata", whole=2048, head="''", tail=1024)
+    end = "substring(convert_to(m.message_metadata, 'UTF8') from octet_length(m.message_metadata) - 1023)"
+    metadata = cut_sql("m.message_metadata", whole=2048, head="''::bytea", tail=end)
     return f"""
     SELECT m.id::text, a.tenant_id::text, m.app_id::text, m.conversation_id::text, m.workflow_run_id::text, {mode},
       m.status, m.error, {schema.optional("messages", "m", "invoke_from")}, m.from_source, m.from_end_user_id::text,
@@ -214,10 +215,10 @@ class _Metadata(msgspec.Struct):
 _metadata = msgspec.json.Decoder(_Metadata)
 
 
-def _first_token(written: str | None) -> float | None:
+def _first_token(written: bytes | None) -> float | None:
     """When the first token came, which chatflows tell in the message's metadata."""
-    if written and written[0] == CUT:
-        found: _Metadata | None = last_members(written.rsplit(CUT, 1)[1], "usage", _metadata)
+    if written is not None and is_cut(written):
+        found: _Metadata | None = last_members(ends(written)[1], "usage", _metadata)
     else:
         found = strict_json(_metadata, written)
     return found.usage.time_to_first_token if found and found.usage else None

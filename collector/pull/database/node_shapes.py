@@ -12,12 +12,18 @@ from typing import Annotated
 
 import msgspec
 
-from collector.fields import LARGEST_INTEGER, MONEY_STEP, MOST_MONEY
+from collector.fields import LARGEST_INTEGER, MONEY_STEP
 from collector.ledger import provider_name
-from collector.pull.database.values import CUT, last_members, strict_json
+from collector.pull.database.values import CUT, ends, is_cut, last_members, strict_json
+
+MOST_DIGITS = 8
+"""Amounts of more digits before the point are nearly too large for the store: the ledger decides."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INTEGER)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+
+_ABSENT = msgspec.Raw(b"null")
 
 
 class Metadata(msgspec.Struct):
@@ -27,7 +33,7 @@ class Metadata(msgspec.Struct):
     total_price: object = None
     iteration_id: str | None = None
     loop_id: str | None = None
-    agent_log: msgspec.Raw = msgspec.Raw(b"null")  # a long list, as a rule
+    agent_log: msgspec.Raw = _ABSENT  # a long list, as a rule
     latency: object = None
     time_to_first_token: object = None
     cached_tokens: object = None
@@ -38,7 +44,7 @@ class Metadata(msgspec.Struct):
     def tells_more(self) -> bool:
         """Whether it may know something of a call's usage besides total and price."""
         return (
-            bytes(self.agent_log).startswith(b"{")
+            (self.agent_log is not _ABSENT and bytes(self.agent_log).startswith(b"{"))
             or self.latency is not None
             or self.time_to_first_token is not None
             or self.cached_tokens is not None
@@ -125,7 +131,7 @@ _metadata = msgspec.json.Decoder(Metadata)
 _process = msgspec.json.Decoder(Process)
 _outputs = msgspec.json.Decoder(Outputs)
 _NO_METADATA = Metadata()
-_PROMPTS_FIRST = re.compile(r'\{("model_mode": ?"[^"\\]*", ?)?"prompts": ?\[\{')
+_PROMPTS_FIRST = re.compile(rb'\{("model_mode": ?"[^"\\]*", ?)?"prompts": ?\[\{')
 
 
 def read_metadata(written: str | None) -> Metadata | None:
@@ -136,7 +142,7 @@ def read_metadata(written: str | None) -> Metadata | None:
     return metadata
 
 
-def read_call(process: str | None, outputs: str | None, metadata: Metadata) -> Told | None:
+def read_call(process: bytes | None, outputs: bytes | None, metadata: Metadata) -> Told | None:
     """What the call was and spent, if process_data tells it and nothing else tells more; None for another shape."""
     read, is_vision = _read_process(process) if process else (None, None)
     if read is None:
@@ -153,12 +159,12 @@ def read_call(process: str | None, outputs: str | None, metadata: Metadata) -> T
     return Told(provider_name(read.model_provider or None), read.model_name or None, is_vision, usage, cost)
 
 
-def _read_process(written: str) -> tuple[Process | None, bool | None]:
+def _read_process(written: bytes) -> tuple[Process | None, bool | None]:
     """process_data, whole or by its two ends, and whether there was an image."""
-    if written[0] != CUT:
+    if not is_cut(written):
         process: Process | None = strict_json(_process, written)
         return process, _has_image(process.prompts) if process is not None else None
-    _, head, tail = written.split(CUT, 2)
+    head, tail = ends(written)
     if not _PROMPTS_FIRST.match(head):  # there is an image, or something else to look at
         return None, None
     process = last_members(tail, "usage", _process)
@@ -167,13 +173,13 @@ def _read_process(written: str) -> tuple[Process | None, bool | None]:
     return process, False
 
 
-def _tell_more(outputs: str | None, usage: Usage, cost: Decimal | None) -> bool:
+def _tell_more(outputs: bytes | None, usage: Usage, cost: Decimal | None) -> bool:
     """Whether the outputs may know what process_data does not."""
     if outputs is None:
         return False
     if outputs == CUT:
-        return cost is None or not usage.currency or usage.latency is None
-    repeated: Outputs | None = strict_json(_outputs, outputs) if outputs[0] != CUT else None
+        return cost is None or not usage.currency or usage.latency is None or usage.time_to_first_token is None
+    repeated: Outputs | None = None if is_cut(outputs) else strict_json(_outputs, outputs)
     if repeated is None or repeated.own_usage is not None:
         return True
     return repeated.usage is not None and repeated.usage != usage
@@ -181,13 +187,14 @@ def _tell_more(outputs: str | None, usage: Usage, cost: Decimal | None) -> bool:
 
 def _amount(written: str) -> Decimal | None:
     try:
-        amount = Decimal(written)
+        amount = Decimal(written).quantize(MONEY_STEP)
     except InvalidOperation:
         return None
-    return amount.quantize(MONEY_STEP) if amount.is_finite() and -MOST_MONEY <= amount <= MOST_MONEY else None
+    return amount if amount.is_finite() and amount.adjusted() < MOST_DIGITS else None
 
 
 def _has_image(prompts: list[Prompt] | None) -> bool | None:
     if not prompts:
         return None
-    return any(file.type == "image" for prompt in prompts for file in prompt.files or ())
+    files = [file for prompt in prompts if prompt.files for file in prompt.files]
+    return any(file.type == "image" for file in files)

@@ -16,11 +16,11 @@ from collector.fields import Json
 from collector.ledger import CALLING_NODES, CONTAINER_NODES, PERHAPS_CALLING_NODES, Telling, error_class, node_facts
 from collector.pull.database.connection import Row
 from collector.pull.database.node_shapes import Told, read_call, read_metadata
-from collector.pull.database.values import CUT, loose_json
+from collector.pull.database.values import is_cut, loose_json
 from collector.records import FINAL_NODE_STATUSES, ModelCall, NodeExecution
 
 Leaf: TypeAlias = NodeExecution | ModelCall
-Whole: TypeAlias = Callable[[list[str]], dict[str, tuple[str | None, str | None]]]
+Whole: TypeAlias = Callable[[list[str]], dict[str, tuple[bytes | None, bytes | None]]]
 """Ids of nodes -> their process_data and outputs, uncut."""
 
 
@@ -38,7 +38,7 @@ def read_nodes(rows: Sequence[Row], source: str, seen_at: datetime, whole: Whole
     """Rows of one of the statements of node_queries -> nodes and calls."""
     records: list[Leaf] = []
     odd = [row for row in rows if not _plain(row, source, seen_at, records)]
-    texts = whole([row[0] for row in odd if _is_cut(row[-1]) or _is_cut(row[-2])]) if odd else {}
+    texts = whole([row[0] for row in odd if is_cut(row[-1]) or is_cut(row[-2])]) if odd else {}
     unread = []
     for row in odd:
         try:
@@ -125,7 +125,9 @@ def _call(node: NodeExecution, message: str | None, conversation: str | None, to
     )
 
 
-def _by_ledger(row: Row, source: str, seen_at: datetime, process: str | None, outputs: str | None) -> tuple[Leaf, ...]:
+def _by_ledger(
+    row: Row, source: str, seen_at: datetime, process: bytes | None, outputs: bytes | None
+) -> tuple[Leaf, ...]:
     (key, workspace, app, run, message, conversation, is_debug, node_id, node_type, title, status, error, elapsed,
      metadata, created_at, finished_at, *_) = row  # fmt: skip
     raw: Json = {
@@ -154,7 +156,3 @@ def _by_ledger(row: Row, source: str, seen_at: datetime, process: str | None, ou
     )
     node, call = node_facts(raw, telling)
     return (node,) if call is None else (node, call)
-
-
-def _is_cut(written: str | None) -> bool:
-    return bool(written) and str(written)[0] == CUT

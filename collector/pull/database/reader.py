@@ -126,7 +126,7 @@ class Reader:
                 self._graphs.complete(leaves.records)
                 yield [*leaves.records]
 
-    def _whole(self, ids: list[str]) -> dict[str, tuple[str | None, str | None]]:
+    def _whole(self, ids: list[str]) -> dict[str, tuple[bytes | None, bytes | None]]:
         found = {}
         for some in _chunks(ids, _WHOLE_AT_ONCE):
             for key, process, outputs in self._look.rows(node_queries.WHOLE, {"ids": some}):

@@ -102,7 +102,8 @@ def rows(
 ) -> list[tuple[Any, ...]]:
     """One row as the server gives it, its JSON uncut."""
     names, at = ("n", "tenant", "app", "run", "m", "c", False), AFTERWARDS
-    return [(*names, "node", kind, "Node", status, error, elapsed, written, at, at, process, outputs)]
+    texts = (text.encode() if text is not None else None for text in (process, outputs))
+    return [(*names, "node", kind, "Node", status, error, elapsed, written, at, at, *texts)]
 
 
 def the_ledger(row: tuple[Any, ...]) -> tuple[list[NodeExecution | ModelCall], list[str]]:
@@ -170,7 +171,7 @@ def test_a_stored_row_says_what_the_ledger_says(
     (row,) = rows(kind, status, *(_storable(text, length) for text in texts), elapsed, error)
     world.execute("DELETE FROM workflow_node_executions", "DELETE FROM workflow_runs")
     columns = ["node_type", "title", "status", "error", "elapsed_time", "execution_metadata"]
-    stored = dict(zip(columns, row[8:14], strict=True)) | {"process_data": row[16], "outputs": row[17]}
+    stored = dict(zip(columns, row[8:14], strict=True)) | {"process_data": _text(row[16]), "outputs": _text(row[17])}
     world.has_a_run(created_by=key("nobody"))
     world.has_a_node("n", node_id="node", **stored)
 
@@ -193,6 +194,10 @@ SAID = {field.name for field in (*fields(NodeExecution), *fields(ModelCall))} - 
 
 def _alike(record: NodeExecution | ModelCall, name: str) -> object:
     return getattr(record, name, None)
+
+
+def _text(written: bytes | None) -> str | None:
+    return written.decode() if written is not None else None
 
 
 def _storable(text: str | None, length: int) -> str | None:
