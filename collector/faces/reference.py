@@ -71,9 +71,11 @@ def reference(settings: Iterable[Setting]) -> str:
 
 
 def _measures() -> list[str]:
-    lines = [_MEASURES]
-    for subject, found in groupby(CATALOGUE, key=_subject):
-        lines += [f"### {subject}", "", *_of_subject(list(found)), ""]
+    lines, subjects = [_MEASURES], dict[str, list[Measure]]()
+    for measure in CATALOGUE:
+        subjects.setdefault(_subject(measure), []).append(measure)
+    for subject, found in subjects.items():
+        lines += [f"### {subject}", "", *_of_subject(found), ""]
     return lines
 
 

@@ -12,7 +12,7 @@ from collector.demo import World
 from collector.demo.rows import EndUser
 from collector.records import DATABASE, App, Conversation, Feedback, Message, Record, Run
 
-RECORDED = Path(__file__).parents[1] / "recorded" / "database"
+RECORDED = Path(__file__).parents[1] / "recorded" / "database" / "sample"
 SEEN_AT = datetime(2027, 6, 1, tzinfo=UTC)
 
 
