@@ -66,6 +66,10 @@ class Caller(Side):
             return
         if exchange is None:
             if not self._held:
+                end = data.find(b"\r\n\r\n")
+                if 0 < end <= self._relay.limits.head_bytes:
+                    self._take(data[: end + 4], data[end + 4 :])
+                    return
                 self._since = self._relay.clock()
             self._held += data
             self._next()
@@ -96,6 +100,12 @@ class Caller(Side):
         rest = bytes(held[end + 4 :])
         held.clear()
         self._searched = 0
+        self._take(head, rest)
+
+    def _take(self, head: bytes, rest: bytes) -> None:
+        """A whole head, and what came behind it."""
+        if head.startswith(b"\r\n"):  # some send an empty line behind a body
+            head = head.lstrip(b"\r\n")
         try:
             self._begin(parse_request(head), rest)
         except BadHead as error:
@@ -115,9 +125,8 @@ class Caller(Side):
         if found is None:
             raise BadHead(404, "a host or path that is nobody's")
         upstream, target = found
-        path = target.split(b"?", 1)[0].decode("latin-1")
         limits, watch = self._relay.limits, self._relay.watch
-        seen = watch.begin(head, path)
+        seen = watch.begin(head, target.partition(b"?")[0])
         if self._relay.is_stopping:
             head.keeps_open = False
         forwarded = forwarded_fields(head, self._peer, self._scheme)

@@ -262,7 +262,7 @@ class Exchange:
             return
         self._held = b""
         try:
-            head = parse_answer(held[:end], self._head.method)
+            head = parse_answer(held[:end], is_to_head=self._head.method == b"HEAD")
         except BadHead:
             self._upstream_failed()
             return
@@ -310,7 +310,7 @@ class Exchange:
             self._finish()
 
     def _begin_tunnel(self, head: AnswerHead, rest: bytes) -> None:
-        if self._head.upgrade is None or self.caller is None:
+        if self._head.fields.upgrade is None or self.caller is None:
             self._upstream_failed()
             return
         self.is_tunnel = True

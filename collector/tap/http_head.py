@@ -8,11 +8,12 @@ sent on is written anew from what was understood, so both sides read the same. N
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Set
+from functools import lru_cache
 from typing import TypeAlias
 
 import httptools
+import msgspec
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -25,6 +26,8 @@ NEVER_BY_CONNECTION = frozenset({b"host", b"content-length", b"authorization", b
 """Fields that a caller cannot have taken out by naming them in `Connection`."""
 
 NOT_IN_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"content-encoding", b"content-type", b"set-cookie"}
+
+_REMEMBERED, _REMEMBERED_BYTES = 512, 2048
 
 CHUNKED, UNTIL_CLOSE = -1, -2
 """Body lengths that are no number."""
@@ -57,14 +60,10 @@ class BadHead(Exception):
         self.status = status
 
 
-@dataclass(slots=True)
-class RequestHead:
-    """What a caller asks for."""
+class RequestFields(msgspec.Struct, frozen=True, gc=False):
+    """What the header lines of a request say. The same for every request of most callers."""
 
-    method: bytes
-    target: bytes  # origin-form, or * of OPTIONS
-    is_http_1_0: bool
-    fields: Fields  # as they came, without hop-by-hop ones, Host and X-Forwarded-*
+    kept: bytes  # as they came, line by line, without those that are written anew
     host: bytes
     forwarded: Fields  # the X-Forwarded-* fields that came
     length: int  # of the body, or CHUNKED
@@ -73,19 +72,29 @@ class RequestHead:
     takes_trailers: bool
     authorization: bytes | None
 
+
+class RequestHead(msgspec.Struct, gc=False):
+    """What a caller asks for."""
+
+    method: bytes
+    target: bytes  # origin-form, or * of OPTIONS
+    host: bytes
+    is_http_1_0: bool
+    keeps_open: bool
+    fields: RequestFields
+
     @property
-    def path(self) -> str:
-        """The target without its query, for telling routes apart."""
-        return self.target.split(b"?", 1)[0].decode("latin-1")
+    def length(self) -> int:
+        """Of the body, or CHUNKED."""
+        return self.fields.length
 
 
-@dataclass(slots=True)
-class AnswerHead:
+class AnswerHead(msgspec.Struct, frozen=True, gc=False):
     """What an upstream answers."""
 
     status: int
-    reason: bytes
-    fields: Fields  # without hop-by-hop ones
+    line: bytes  # status and reason
+    kept: bytes  # as they came, line by line, without those that are written anew
     length: int  # of the body, or CHUNKED, or UNTIL_CLOSE
     keeps_open: bool
     upgrade: bytes | None
@@ -99,117 +108,104 @@ class AnswerHead:
         return self.status >= 200 or self.status == 101
 
 
-class _Parts:
-    """Collects what the parser finds."""
-
-    __slots__ = ("fields", "is_complete", "reason", "url")
-
-    def __init__(self) -> None:
-        self.url = b""
-        self.reason = b""
-        self.fields: Fields = []
-        self.is_complete = False
-
-    def on_url(self, part: bytes) -> None:
-        self.url += part
-
-    def on_status(self, part: bytes) -> None:
-        self.reason += part
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        self.is_complete = True
-
-
-def parse_request(head: bytes) -> RequestHead:
-    """A whole head, its empty line included. Raises BadHead."""
-    parts = _Parts()
-    parser = httptools.HttpRequestParser(parts)
-    line_end = head.find(b"\r\n")
-    if not head[:line_end].isascii():  # sloppy callers leave UTF-8 unquoted in paths
-        head = _HIGH.sub(lambda byte: b"%%%02X" % ord(byte[0]), head[:line_end]) + head[line_end:]
-    try:
-        parser.feed_data(head)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserInvalidMethodError:
-        raise BadHead(501 if head[:1].isupper() else 400, "a method nobody knows") from None
-    except httptools.HttpParserError as error:
-        raise BadHead(_status_of(head, parts), str(error)) from None
-    version = parser.get_http_version()
-    if version not in ("1.0", "1.1"):
-        raise BadHead(505, "a version other than HTTP/1.0 and HTTP/1.1")
-    if not parts.is_complete or head.count(b" ", 0, head.find(b"\r\n")) != 2:
-        raise BadHead(400, "an incomplete head")
-    return _request(parser.get_method(), parts, version == "1.0")
-
-
-def _status_of(head: bytes, parts: _Parts) -> int:
-    """501 for a coding nobody knows, 505 for HTTP/2's preface, 400 for the rest."""
-    if head.startswith(b"PRI * HTTP/2.0"):
-        return 505
-    coding = [value.lower() for name, value in parts.fields if name.lower() == b"transfer-encoding"]
-    return 501 if parts.is_complete and coding and b"chunked" not in coding[-1] else 400
-
-
-def _request(method: bytes, parts: _Parts, is_http_1_0: bool) -> RequestHead:
-    found: dict[bytes, list[bytes]] = {}
-    kept: Fields = []
-    forwarded: Fields = []
-    for field in parts.fields:
-        name = field[0].lower()
-        if name in _READ_OF_REQUESTS:
-            found.setdefault(name, []).append(field[1])
-        if name.startswith(b"x-forwarded-") and name in _FORWARDED:
-            forwarded.append((name, field[1]))
-        elif name not in _WRITTEN_ANEW:
-            kept.append(field)
-    tokens = _tokens(found.get(b"connection", ()))
-    if tokens - _USUAL_TOKENS:
-        named = tokens - NEVER_BY_CONNECTION
-        kept = [field for field in kept if field[0].lower() not in named]
-    target, host = _target(method, parts.url, found.get(b"host", []), is_http_1_0)
-    upgrade = found.get(b"upgrade")
-    keeps_open = b"keep-alive" in tokens if is_http_1_0 else b"close" not in tokens
-    return RequestHead(
-        method=method,
-        target=target,
-        is_http_1_0=is_http_1_0,
-        fields=kept,
-        host=host,
-        forwarded=forwarded,
-        length=_request_length(found, is_http_1_0),
-        keeps_open=keeps_open and b"close" not in tokens,
-        upgrade=b", ".join(upgrade) if upgrade and b"upgrade" in tokens and not is_http_1_0 else None,
-        takes_trailers=b"te" in found and b"trailers" in _tokens(found[b"te"]),
-        authorization=found.get(b"authorization", [None])[0],
-    )
+def _lines_named(names: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Finds header lines, each with the line break before it, in a head that the parser found well-formed."""
+    return re.compile(rb"\r\n(" + b"|".join(sorted(names, reverse=True)) + rb"):[ \t]*([^\r]*)", re.IGNORECASE)
 
 
 _FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 _USUAL_TOKENS = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
-_READ_OF_REQUESTS = frozenset(
-    {b"host", b"connection", b"content-length", b"transfer-encoding", b"upgrade", b"te", b"authorization"}
-)
-_WRITTEN_ANEW = HOP_BY_HOP | _FORWARDED | {b"host", b"content-length"}
+_REQUEST_LINES = _lines_named(HOP_BY_HOP | _FORWARDED | {b"host", b"content-length", b"authorization"})
+_ANSWER_LINES = _lines_named(HOP_BY_HOP | {b"content-length", b"content-type", b"content-encoding"})
+_LENGTH_LINES = _lines_named({b"content-length"})
 
 
-def _target(method: bytes, url: bytes, hosts: list[bytes], is_http_1_0: bool) -> tuple[bytes, bytes]:
-    """The origin-form of a target, and whose it is."""
+def parse_request(head: bytes) -> RequestHead:
+    """A whole head, its empty line included. Raises BadHead."""
+    line_end = head.find(b"\r\n")
+    asked = _REQUEST_LINE.match(head)
+    if asked is None or asked.end() != line_end:
+        raise _bad_request_line(head[:line_end])
+    method, url, is_http_1_0 = asked[1], asked[2], asked[3] == b"0"
+    lines = head[line_end:]
+    fields = (_request_fields if len(lines) <= _REMEMBERED_BYTES else _request_fields.__wrapped__)(lines, is_http_1_0)
+    if not url.isascii():  # sloppy callers leave UTF-8 unquoted in paths
+        url = _HIGH.sub(lambda byte: b"%%%02X" % ord(byte[0]), url)
+    target, host = (url, fields.host) if url.startswith(b"/") else _target(method, url, fields.host)
     if method == b"CONNECT":
         raise BadHead(405, "CONNECT to a server that is no forward proxy")
-    if len(hosts) > 1:
-        raise BadHead(400, "more than one Host")
-    if not hosts and not is_http_1_0:
-        raise BadHead(400, "no Host")
-    host = hosts[0] if hosts else b""
-    if not _HOST.fullmatch(host):
+    return RequestHead(method, target, host, is_http_1_0, fields.keeps_open, fields)
+
+
+_REQUEST_LINE = re.compile(rb"([A-Z][A-Z_-]*) ([^\x00-\x20\x7f]+) HTTP/1\.([01])")
+_OTHER_VERSION = re.compile(rb"[A-Z]+ [^\x00-\x20\x7f]+ HTTP/\d\.\d")
+
+
+def _bad_request_line(line: bytes) -> BadHead:
+    if _OTHER_VERSION.fullmatch(line):
+        return BadHead(505, "a version other than HTTP/1.0 and HTTP/1.1")
+    return BadHead(400, "a request line that is none")
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _request_fields(lines: bytes, is_http_1_0: bool) -> RequestFields:
+    """The header lines, with the line break before them and the empty line. Callers repeat theirs."""
+    try:
+        httptools.HttpRequestParser(_NOBODY).feed_data(b"GET / HTTP/1.1" + lines)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise BadHead(400, str(error)) from None
+    parts = _REQUEST_LINES.split(lines[:-4])  # what is kept, then a name and a value, and so on
+    found, forwarded = _found(parts), []
+    for name in _FORWARDED & found.keys():
+        forwarded += [(name, value) for value in found[name]]
+    tokens = _tokens(found[b"connection"]) if b"connection" in found else _NONE
+    shown, upgrade = found.get(b"authorization", _EMPTY), found.get(b"upgrade")
+    kept = b"".join(parts[::3] + [b"\r\nAuthorization: " + one for one in shown])
+    keeps_open = b"keep-alive" in tokens if is_http_1_0 else True
+    return RequestFields(
+        kept if tokens <= _USUAL_TOKENS else _without(kept, tokens),
+        _host(found.get(b"host", _EMPTY), is_http_1_0),
+        forwarded,
+        _request_length(found, is_http_1_0),
+        keeps_open and b"close" not in tokens,
+        b", ".join(upgrade) if upgrade and b"upgrade" in tokens and not is_http_1_0 else None,
+        b"te" in found and b"trailers" in _tokens(found[b"te"]),
+        shown[0] if shown else None,
+    )
+
+
+def _found(parts: list[bytes]) -> dict[bytes, list[bytes]]:
+    """Field name -> its values, of header lines that were split at the fields looked for."""
+    found: dict[bytes, list[bytes]] = {}
+    for place in range(1, len(parts), 3):
+        found.setdefault(parts[place].lower(), []).append(parts[place + 1].rstrip())
+    return found
+
+
+_NOBODY = object()
+_NONE: frozenset[bytes] = frozenset()
+_EMPTY: list[bytes] = []
+
+
+def _without(lines: bytes, tokens: Set[bytes]) -> bytes:
+    """Header lines without those that `Connection` named as its own."""
+    named = tokens - NEVER_BY_CONNECTION
+    return b"".join(b"\r\n" + line for line in lines.split(b"\r\n")[1:] if line.partition(b":")[0].lower() not in named)
+
+
+def _host(hosts: list[bytes], is_http_1_0: bool) -> bytes:
+    if len(hosts) > 1 or (not hosts and not is_http_1_0):
+        raise BadHead(400, "no Host, or more than one")
+    if hosts and not _HOST.fullmatch(hosts[0]):
         raise BadHead(400, "a Host that is none")
-    if url.startswith(b"/"):
-        return url, host
-    if url == b"*" and method == b"OPTIONS":
+    return hosts[0] if hosts else b""
+
+
+def _target(method: bytes, url: bytes, host: bytes) -> tuple[bytes, bytes]:
+    """A target that does not begin with its path -> its origin-form, and whose it is."""
+    if method == b"CONNECT" or (url == b"*" and method == b"OPTIONS"):
         return url, host
     if (absolute := _ABSOLUTE.fullmatch(url)) and absolute[1] and _HOST.fullmatch(absolute[1]):
         rest = absolute[2]
@@ -234,78 +230,83 @@ def _number(lengths: list[bytes], status: int) -> int:
     return int(lengths[0])
 
 
-def _tokens(values: Iterable[bytes]) -> set[bytes]:
+def _tokens(values: list[bytes]) -> Set[bytes]:
+    if len(values) == 1 and values[0].lower() in _USUAL_TOKENS:
+        return {values[0].lower()}
     return {token.strip(b" \t").lower() for value in values for token in value.split(b",")}
 
 
-def parse_answer(head: bytes, method: bytes) -> AnswerHead:
-    """A whole head of an answer to `method`, its empty line included. Raises BadHead (502)."""
-    parts = _Parts()
-    parser = httptools.HttpResponseParser(parts)
+def parse_answer(head: bytes, *, is_to_head: bool) -> AnswerHead:
+    """A whole head of an answer, to HEAD or another method, its empty line included. Raises BadHead (502)."""
+    return (_answer_head if len(head) <= _REMEMBERED_BYTES else _answer_head.__wrapped__)(head, is_to_head)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _answer_head(head: bytes, is_to_head: bool) -> AnswerHead:
+    """Within a second an upstream repeats its heads."""
+    parser = httptools.HttpResponseParser(_NOBODY)
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
         raise BadHead(502, str(error)) from None
-    if not parts.is_complete or parser.get_http_version() not in ("1.0", "1.1"):
-        raise BadHead(502, "an incomplete head")
-    return _answer(parser.get_status_code(), parts, method, parser.get_http_version() == "1.0")
+    line_end = head.find(b"\r\n")
+    if not _STATUS_LINE.match(head):
+        raise BadHead(502, "a status line that is none")
+    is_http_1_0 = head.startswith(b"HTTP/1.0")
+    return _answer(parser.get_status_code(), head[9:line_end], head[line_end:-4], is_to_head, is_http_1_0)
 
 
-_READ_OF_ANSWERS = frozenset(
-    {
-        *(b"connection", b"content-length", b"transfer-encoding", b"upgrade", b"trailer"),
-        *(b"content-type", b"content-encoding"),
-    }
-)
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5]\d\d[ \r]")
 
 
-def _answer(status: int, parts: _Parts, method: bytes, is_http_1_0: bool) -> AnswerHead:
-    found: dict[bytes, list[bytes]] = {}
-    kept: Fields = []
-    for field in parts.fields:
-        name = field[0].lower()
-        if name in _READ_OF_ANSWERS:
-            found.setdefault(name, []).append(field[1])
-        if name not in HOP_BY_HOP:
-            kept.append(field)
-    tokens = _tokens(found.get(b"connection", ()))
-    if tokens - _USUAL_TOKENS:
-        named = tokens - NEVER_BY_CONNECTION
-        kept = [field for field in kept if field[0].lower() not in named]
+def _answer(status: int, line: bytes, lines: bytes, is_to_head: bool, is_http_1_0: bool) -> AnswerHead:
+    parts = _ANSWER_LINES.split(lines)
+    found = _found(parts)
+    for place in range(1, len(parts), 3):
+        if parts[place].lower() not in HOP_BY_HOP:
+            parts[place - 1] += b"\r\n%b: %b" % (parts[place], parts[place + 1].rstrip())
+    tokens = _tokens(found[b"connection"]) if b"connection" in found else _NONE
+    kept = b"".join(parts[::3])
+    if not tokens <= _USUAL_TOKENS:
+        kept = _without(kept, tokens)
     if status < 200 or status == 204:  # they have no body, whatever they say
-        kept = [field for field in kept if field[0].lower() != b"content-length"]
-    length = _answer_length(found, status, method)
+        kept = _LENGTH_LINES.sub(b"", kept)
+    length = _answer_length(found, status, is_to_head)
     keeps_open = (b"keep-alive" in tokens if is_http_1_0 else True) and b"close" not in tokens
     trailer, upgrade = found.get(b"trailer"), found.get(b"upgrade")
     return AnswerHead(
-        status=status,
-        reason=parts.reason,
-        fields=kept,
-        length=length,
-        keeps_open=keeps_open and length != UNTIL_CLOSE,
-        upgrade=b", ".join(upgrade) if upgrade else None,
-        trailer=b", ".join(trailer) if trailer else None,
-        content_type=found.get(b"content-type", [b""])[0].lower(),
-        content_encoding=found.get(b"content-encoding", [b""])[0].lower(),
+        status,
+        line,
+        kept,
+        length,
+        keeps_open and length != UNTIL_CLOSE,
+        b", ".join(upgrade) if upgrade else None,
+        b", ".join(trailer) if trailer else None,
+        found[b"content-type"][0].lower() if b"content-type" in found else b"",
+        found[b"content-encoding"][0].lower() if b"content-encoding" in found else b"",
     )
 
 
-def _answer_length(found: dict[bytes, list[bytes]], status: int, method: bytes) -> int:
+def _answer_length(found: dict[bytes, list[bytes]], status: int, is_to_head: bool) -> int:
     coding, lengths = found.get(b"transfer-encoding"), found.get(b"content-length")
     if coding and (lengths or [one.lower() for one in coding] != [b"chunked"]):
         raise BadHead(502, "a body of two lengths or of an unknown coding")
     told = _number(lengths, 502) if lengths else UNTIL_CLOSE
-    if method == b"HEAD" or status < 200 or status in (204, 304):
+    if is_to_head or status < 200 or status in (204, 304):
         return 0
     return CHUNKED if coding else told
 
 
 def forwarded_fields(head: RequestHead, peer: bytes, scheme: bytes) -> Fields:
     """X-Forwarded-*: the caller's address behind those that came; what an outer proxy said of the rest stands."""
-    chain = [value for name, value in head.forwarded if name == b"x-forwarded-for"]
-    told = dict(head.forwarded)
+    came = head.fields.forwarded
+    if not came:
+        fields = [(b"X-Forwarded-For", peer), (b"X-Forwarded-Proto", scheme)]
+        return [*fields, (b"X-Forwarded-Host", head.host)] if head.host else fields
+    chain = [value for name, value in came if name == b"x-forwarded-for"]
+    told = dict(came)
     fields = [
         (b"X-Forwarded-For", b", ".join([*chain, peer])),
         (b"X-Forwarded-Proto", told.get(b"x-forwarded-proto", scheme)),
@@ -316,43 +317,46 @@ def forwarded_fields(head: RequestHead, peer: bytes, scheme: bytes) -> Fields:
 
 def request_bytes(head: RequestHead, target: bytes, host: bytes, forwarded: Fields) -> bytes:
     """The head that is sent upstream."""
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method, target, host)]
-    lines += [b"%b: %b\r\n" % field for field in head.fields]
-    lines += [b"%b: %b\r\n" % field for field in forwarded]
-    if head.length == CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
-    elif head.length or head.method in (b"POST", b"PUT", b"PATCH"):
-        lines.append(b"Content-Length: %d\r\n" % head.length)
-    connection = []
-    if head.upgrade is not None:
-        lines.append(b"Upgrade: %b\r\n" % head.upgrade)
-        connection.append(b"Upgrade")
-    if head.takes_trailers:
-        lines.append(b"TE: trailers\r\n")
-        connection.append(b"TE")
-    if connection:
-        lines.append(b"Connection: %b\r\n" % b", ".join(connection))
+    fields = head.fields
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b%b" % (head.method, target, host, fields.kept)]
+    lines += [b"%b: %b" % field for field in forwarded]
+    if fields.length == CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif fields.length or head.method in _WITH_BODY:
+        lines.append(b"Content-Length: %d" % fields.length)
+    if fields.upgrade is not None:
+        lines.append(b"Upgrade: %b" % fields.upgrade)
+    if fields.takes_trailers:
+        lines.append(b"TE: trailers")
+    if fields.upgrade is not None or fields.takes_trailers:
+        told = [
+            name
+            for name, is_told in ((b"Upgrade", fields.upgrade is not None), (b"TE", fields.takes_trailers))
+            if is_told
+        ]
+        lines.append(b"Connection: %b" % b", ".join(told))
     lines.append(b"\r\n")
-    return b"".join(lines)
+    return b"\r\n".join(lines)
+
+
+_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
 def answer_bytes(head: AnswerHead, request: RequestHead, *, is_chunked: bool, keeps_open: bool) -> bytes:
     """The head that is sent to the caller."""
-    lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
-    lines += [b"%b: %b\r\n" % field for field in head.fields]
+    told = b""
     if is_chunked:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+        told = b"\r\nTransfer-Encoding: chunked"
         if head.trailer is not None:
-            lines.append(b"Trailer: %b\r\n" % head.trailer)
+            told += b"\r\nTrailer: %b" % head.trailer
     if head.status == 101:
-        lines.append(b"Upgrade: %b\r\nConnection: Upgrade\r\n" % (head.upgrade or b""))
+        told += b"\r\nUpgrade: %b\r\nConnection: Upgrade" % (head.upgrade or b"")
     elif head.status >= 200:
         if not keeps_open:
-            lines.append(b"Connection: close\r\n")
+            told += b"\r\nConnection: close"
         elif request.is_http_1_0:
-            lines.append(b"Connection: keep-alive\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)
+            told += b"\r\nConnection: keep-alive"
+    return b"HTTP/1.1 %b%b%b\r\n\r\n" % (head.line, head.kept, told)
 
 
 def refusal(status: int, *, is_head: bool = False) -> bytes:

@@ -109,7 +109,12 @@ ROUTES = (
 FOLDERS = {name: Route(f"/{name}/…") for name in ("v1", "api", "console", "files", "mcp", "triggers", "health")}
 ELSEWHERE = Route("/…")
 
-_PLAIN = {route.template: Matched(route) for route in ROUTES if "{" not in route.template}
+_PLAIN = {
+    route.template.encode() + end: Matched(route)
+    for end in (b"", b"/")
+    for route in ROUTES
+    if "{" not in route.template
+}
 _BY_LENGTH: dict[int, list[tuple[re.Pattern[str], Route]]] = {}
 for _route in ROUTES:
     if "{" in _route.template:
@@ -117,11 +122,11 @@ for _route in ROUTES:
         _BY_LENGTH.setdefault(_route.template.count("/"), []).append((re.compile(_pattern), _route))
 
 
-def match(path: str) -> Matched:
+def match(asked: bytes) -> Matched:
     """The route of a path without its query."""
-    path = path.rstrip("/")
-    if plain := _PLAIN.get(path):
+    if plain := _PLAIN.get(asked):
         return plain
+    path = asked.rstrip(b"/").decode("latin-1")
     for pattern, route in _BY_LENGTH.get(path.count("/"), ()):
         if found := pattern.fullmatch(path):
             ids = found.groupdict()

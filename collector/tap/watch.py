@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import uuid
+import os
+import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeAlias
 
 import structlog
@@ -108,9 +110,10 @@ class Watch:
         self._unread: deque[tuple[Seen, bytes | None, float]] = deque()
         self._unread_bytes = 0
         self._is_due = False
+        self._random = random.Random(os.urandom(32))  # noqa: S311 - ids need not be secret
         self._stopped: OrderedDict[str, None] = OrderedDict()
 
-    def begin(self, head: RequestHead, path: str) -> Seen:
+    def begin(self, head: RequestHead, path: bytes) -> Seen:
         """A request's head is complete."""
         matched = match(path)
         seen = Seen(
@@ -241,14 +244,17 @@ class Watch:
         log.warning("answer not read, its bytes went on", error=type(error).__name__)
 
     def _request(self, seen: Seen, hearing: Hearing | None, told: list[Record]) -> Request:
-        run = next((one for one in told if isinstance(one, Run)), None)
-        message = next((one for one in told if isinstance(one, Message)), None)
+        run = message = app_id = None
+        for one in told:
+            run = one if isinstance(one, Run) else run
+            message = one if isinstance(one, Message) else message
+            app_id = app_id or getattr(one, "app_id", None)
         failed = seen.status is not None and seen.status >= 400
         return Request(
             source=TAP,
             seen_at=self._now(),
-            id=str(uuid.uuid4()),
-            app_id=seen.matched.app_id or next((i for one in told if (i := getattr(one, "app_id", None))), None),
+            id=self._new_id(),
+            app_id=seen.matched.app_id or app_id,
             key_fingerprint=seen.fingerprint,
             method=seen.method,
             route=seen.matched.route.template,
@@ -269,6 +275,11 @@ class Watch:
             message_id=message.id if message else None,
         )
 
+    def _new_id(self) -> str:
+        digits = f"{self._random.getrandbits(128):032x}"
+        variant = "89ab"[int(digits[16], 16) & 3]
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
     def _hand_over(self, batch: list[Record]) -> None:
         if not batch:
             return
@@ -282,8 +293,11 @@ class Watch:
 
 def _fingerprint(head: RequestHead, route: Route) -> str | None:
     """The app key's: of the service API alone, other doors show tokens that change."""
-    shown = head.authorization
-    if shown is None or not route.template.startswith("/v1/") or shown[:7].lower() != _BEARER:
-        return None
-    key = shown[7:].strip()
-    return hashlib.sha256(key).hexdigest()[:16] if key else None
+    shown = head.fields.authorization
+    return _digest(shown) if shown is not None and route.template.startswith("/v1/") else None
+
+
+@lru_cache(maxsize=1024)
+def _digest(shown: bytes) -> str | None:
+    key = shown[len(_BEARER) :].strip()
+    return hashlib.sha256(key).hexdigest()[:16] if key and shown.lower().startswith(_BEARER) else None

@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 import uuid
+from email.utils import formatdate
 from urllib.parse import parse_qs
 
 import uvloop
@@ -23,9 +24,9 @@ HEAD = (
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
 JSON = b'{"result":"success","mode":"chat","name":"' + b"x" * 200 + b'"}'
-ANSWER = b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
-    len(JSON),
-    JSON,
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: "
+    + b"%d\r\n\r\n%b" % (len(JSON), JSON)
 )
 STAMP = b"@@@@@@@@@@@@@@@@@@"  # 18 bytes: nanoseconds, filled in when sent
 
@@ -63,7 +64,7 @@ class Streaming(asyncio.Protocol):
             if target.startswith(b"/v1/chat-messages?"):
                 self.begin(parse_qs(target.split(b"?", 1)[1]))
             else:
-                self.transport.write(ANSWER)
+                self.transport.write(ANSWER % self.clock.date)
 
     def begin(self, asked) -> None:
         self.left = int(asked[b"events"][0])
@@ -88,6 +89,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.streams: list[Streaming] = []
+        self.date = b""  # as servers tell it, new every second
 
     def add(self, stream: Streaming) -> None:
         stream.due = time.monotonic() + stream.step * (len(self.streams) % 100) / 100
@@ -97,6 +99,7 @@ class Clock:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now, is_over = time.monotonic(), False
+            self.date = formatdate(usegmt=True).encode()
             for stream in self.streams:
                 if stream.left and stream.due <= now:
                     stream.due += stream.step
