@@ -143,8 +143,7 @@ class Caller(Side):
         self._held += exchange.request_rest
         if self.has_ended:
             self._is_closing = True
-            if not self.transport.is_closing() and self.transport.can_write_eof():
-                self.transport.write_eof()
+            self.end_writing()
             self._since = self._relay.clock()
         elif not keeps_open or self._relay.is_stopping:
             if exchange.has_whole_request and not self._held:
@@ -189,11 +188,10 @@ class Caller(Side):
         self._is_closing = True
         self._held.clear()
         self._since = self._relay.clock()
-        if self.transport.is_closing() or not self.transport.can_write_eof():
+        if self.end_writing():
+            self.resume()
+        else:
             self.close()
-            return
-        self.resume()
-        self.transport.write_eof()
 
     def sweep(self, now: float) -> None:
         """Look for what has taken too long."""

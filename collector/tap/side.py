@@ -7,21 +7,22 @@ after everything else it has to do; here it goes out before the next connection 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
 import struct
 import sys
+import termios
 from typing import cast
 
 _FLUSH_LOOK_SECONDS = 0.02
 _FLUSH_LOOKS = 250
-_TIOCOUTQ = 0x5411
 
 
 class Side(asyncio.Protocol):
     """A connection. `is_full`: more was written than the other end takes."""
 
-    __slots__ = ("_fd", "_is_paused", "buffer_bytes", "is_deaf", "is_full", "is_lost", "transport")
+    __slots__ = ("_fd", "_is_flushed", "_is_paused", "buffer_bytes", "is_deaf", "is_full", "is_lost", "transport")
 
     transport: asyncio.Transport
 
@@ -31,7 +32,8 @@ class Side(asyncio.Protocol):
         self.is_lost = False
         self.is_deaf = False  # the other end reads no more
         self._is_paused = False
-        self._fd = -1  # where writing directly is possible
+        self._is_flushed = True  # nothing was left to the transport that it may not have sent yet
+        self._fd = -1  # where writing directly is possible: until anyone has asked for the end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -48,21 +50,23 @@ class Side(asyncio.Protocol):
     def send(self, piece: bytes) -> None:
         """Write, at once if nothing waits before it."""
         transport = self.transport
-        if self.is_deaf or transport.is_closing():
-            return
-        if self._fd >= 0 and not transport.get_write_buffer_size():
+        if self._fd >= 0 and (self._is_flushed or not transport.get_write_buffer_size()):
+            self._is_flushed = True
             try:
                 sent = os.write(self._fd, piece)
             except BlockingIOError:
                 sent = 0
             except OSError:
+                self._fd = -1
                 self.is_deaf = True
                 self.refused()
                 return
             if sent == len(piece):
                 return
             piece = piece[sent:]
-        transport.write(piece)
+            self._is_flushed = False
+        if not self.is_deaf and not transport.is_closing():
+            transport.write(piece)
 
     def refused(self) -> None:
         """The other end takes no more bytes."""
@@ -86,13 +90,23 @@ class Side(asyncio.Protocol):
             self._is_paused = False
             self.transport.resume_reading()
 
+    def end_writing(self) -> bool:
+        """Send an end behind what was written, and go on reading; whether this connection can."""
+        if self.is_lost or self.transport.is_closing() or not self.transport.can_write_eof():
+            return False
+        self._fd = -1
+        self.transport.write_eof()
+        return True
+
     def close(self) -> None:
         """Close when everything written has been sent."""
+        self._fd = -1
         if not self.is_lost:
             self.transport.close()
 
     def abort(self) -> None:
         """Close now."""
+        self._fd = -1
         if not self.is_lost:
             self.transport.abort()
 
@@ -106,13 +120,12 @@ class Side(asyncio.Protocol):
         connected = self.transport.get_extra_info("socket")
         if connected is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        self.abort()
 
     def _unsent_bytes(self) -> int:
         """What the other end has not acknowledged, as far as that can be known."""
         waiting = self.transport.get_write_buffer_size()
-        if waiting or self._fd < 0 or not sys.platform.startswith("linux"):
+        connected = self.transport.get_extra_info("socket")
+        if waiting or connected is None or not sys.platform.startswith("linux"):
             return waiting
-        import fcntl
-
-        return int(struct.unpack("i", fcntl.ioctl(self._fd, _TIOCOUTQ, b"\0\0\0\0"))[0])
+        return int(struct.unpack("i", fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])

@@ -211,20 +211,17 @@ class Watch:
             else:
                 self._unread_bytes -= len(piece)
                 if seen.hearing is not None:
-                    self._hear(seen, seen.hearing, piece, at)
+                    try:
+                        seen.hearing.feed(piece, at)
+                    except Exception as error:  # whatever an answer holds, it costs its own copy only
+                        self._note_failure(error)
+                        self.lose(seen)
             if len(batch) >= _RECORDS_A_BATCH or self.clock() > until:
                 break
         self._hand_over(batch)
         self._is_due = bool(self._unread)
         if self._is_due:
             asyncio.get_running_loop().call_soon(self._read)
-
-    def _hear(self, seen: Seen, hearing: Hearing, piece: bytes, at: float) -> None:
-        try:
-            hearing.feed(piece, at)
-        except Exception as error:  # whatever a stream holds, it costs its own copy only
-            self._note_failure(error)
-            self.lose(seen)
 
     def _records(self, seen: Seen) -> list[Record]:
         told: list[Record] = []
