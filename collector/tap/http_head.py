@@ -155,7 +155,7 @@ def _request_fields(lines: bytes, is_http_1_0: bool) -> RequestFields:
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
-        raise BadHead(400, str(error)) from None
+        raise BadHead(501 if "Request has invalid `Transfer-Enc" in str(error) else 400, str(error)) from None
     parts = _REQUEST_LINES.split(lines[:-4])  # what is kept, then a name and a value, and so on
     found, forwarded = _found(parts), []
     for name in _FORWARDED & found.keys():
