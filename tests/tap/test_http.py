@@ -1,4 +1,4 @@
-"""HTTP as it really is: raw bytes to the relay, and the same bytes to a real nginx. Where they differ, a row says why."""
+"""HTTP as it really is: raw bytes to the relay, and the same to a real nginx. Where they differ, a row says why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers.nginx import nginx
 from tests.servers.process import free_port
-from tests.tap.world import OK, Asked, Client, relayed, run, saying, serving
+from tests.tap.world import OK, PATIENCE, Asked, Client, relayed, run, saying, serving
 
 HOST = b"Host: x\r\n"
 GET = b"GET /a HTTP/1.1\r\n" + HOST
@@ -53,7 +53,6 @@ class Case:
 SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 BAD_ANSWER = Outcome((502,), 1, keeps=False)
-STAYS = "the relay closes behind every refusal: nothing after a doubtful request can be trusted"
 STRICT = "what a server behind may read differently is not sent on"
 
 CASES = [
@@ -132,13 +131,13 @@ CASES = [
         why="RFC 9110 5.5: a control character is malformed, no coding",
     ),
     Case("chunks of 1.0", b"POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", refused()),
-    Case("a blank before the colon", GET + b"A : b\r\n\r\n", refused(), nginx=refused()),
+    Case("a blank before the colon", GET + b"A : b\r\n\r\n", refused()),
     Case("a folded line", GET + b"A: b\r\n c\r\n\r\n", refused()),
     Case("a folded length", POST + b"Content-Length:\r\n 2\r\n\r\nhi", refused()),
     Case("a blank at the first line", b"GET /a HTTP/1.1\r\n Host: x\r\n\r\n", refused()),
     Case("a bare line feed", GET + b"A: b\n\r\n", refused(), nginx=answered(), why=STRICT),
     Case("bare line feeds all over", b"GET /a HTTP/1.1\nHost: x\n\n", refused(), nginx=answered(), why=STRICT),
-    Case("a bare carriage return", GET + b"A: b\rc: d\r\n\r\n", refused(), nginx=answered(), why=STRICT),
+    Case("a bare carriage return", GET + b"A: b\rc: d\r\n\r\n", refused()),
     Case("a zero byte", GET + b"A: b\x00c\r\n\r\n", refused()),
     Case("a control character", GET + b"A: b\x01c\r\n\r\n", refused(), nginx=answered(), why=STRICT),
     Case("a nameless field", GET + b": b\r\n\r\n", refused()),
@@ -157,7 +156,13 @@ CASES = [
     Case("two blanks", b"GET  /a HTTP/1.1\r\n" + HOST + b"\r\n", refused(), nginx=answered(), why=STRICT),
     Case("a blank in the target", b"GET /a b HTTP/1.1\r\n" + HOST + b"\r\n", refused()),
     Case("a control in the target", b"GET /a\x01 HTTP/1.1\r\n" + HOST + b"\r\n", refused()),
-    Case("no version", b"GET /a\r\n\r\n", refused(), nginx=None, why=""),
+    Case(
+        "no version",
+        b"GET /a\r\n\r\n",
+        refused(),
+        nginx=Outcome((), 1, keeps=False),
+        why="HTTP/0.9 has no way to say how an answer ended",
+    ),
     Case(
         "an unknown version",
         b"GET /a HTTP/1.2\r\n" + HOST + b"\r\n",
@@ -166,9 +171,21 @@ CASES = [
         why="only 1.0 and 1.1 are what is sent on",
     ),
     Case("the next version", b"GET /a HTTP/2.0\r\n" + HOST + b"\r\n", refused(505)),
-    Case("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", refused(505), nginx=None, why=""),
+    Case(
+        "the preface of HTTP/2",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        refused(505),
+        nginx=refused(),
+        why="RFC 9110 15.6.6: 505 says what is wrong",
+    ),
     Case("a small method", b"get /a HTTP/1.1\r\n" + HOST + b"\r\n", refused()),
-    Case("CONNECT", b"CONNECT x:1 HTTP/1.1\r\n" + HOST + b"\r\n", refused(405)),
+    Case(
+        "CONNECT",
+        b"CONNECT x:1 HTTP/1.1\r\n" + HOST + b"\r\n",
+        refused(405),
+        nginx=refused(),
+        why="RFC 9110 15.5.6: the method is known, and not for this server",
+    ),
     Case("a target without slash", b"GET a HTTP/1.1\r\n" + HOST + b"\r\n", refused()),
     Case("TLS to a plain port", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", refused()),
     Case(
@@ -199,12 +216,16 @@ CASES = [
         GET + b"\r\n",
         BAD_ANSWER,
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        nginx=Outcome((), 1, keeps=False),
+        why="nginx believes the last one and leaves its caller waiting for bytes that never come",
     ),
     Case(
         "an answer of length and chunks",
         GET + b"\r\n",
         BAD_ANSWER,
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        nginx=answered(),
+        why="RFC 9112 6.3: it may be an attempt at response splitting; newer nginx refuses it too",
     ),
     Case(
         "an answer with a folded line",
@@ -212,18 +233,29 @@ CASES = [
         BAD_ANSWER,
         b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 5\r\n\r\nhello",
     ),
-    Case("an answer that is none", GET + b"\r\n", BAD_ANSWER, b"220 mail.example ESMTP\r\n\r\n"),
+    Case(
+        "an answer that is none",
+        GET + b"\r\n",
+        BAD_ANSWER,
+        b"220 mail.example ESMTP\r\n\r\n",
+        nginx=Outcome((0,), 1, keeps=False),
+        why="nginx takes it for HTTP/0.9 and hands it to the caller as it is",
+    ),
     Case(
         "an answer with a bare line feed",
         GET + b"\r\n",
         BAD_ANSWER,
         b"HTTP/1.1 200 OK\r\nA: b\nSet-Cookie: c\r\nContent-Length: 5\r\n\r\nhello",
+        nginx=answered(),
+        why=STRICT,
     ),
     Case(
         "an early hint",
         GET + b"\r\n",
         answered(103, 200, reached=1),
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK,
+        nginx=Outcome((103, 200), 1, keeps=False),
+        why="nginx takes 103 for the end of the answer, and the answer for its body",
     ),
     Case("more than the answer", GET + b"\r\n", answered(), OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
     Case("an answer cut short", GET + b"\r\n", answered(keeps=False), SHORT, then_closes=True),
@@ -233,23 +265,28 @@ CASES = [
         answered(keeps=False),
         b"HTTP/1.0 200 OK\r\n\r\nhello",
         then_closes=True,
+        nginx=answered(),
+        why="a caller that sees chunks could not tell a reset from an end: the relay passes both on as they are",
     ),
     Case("nothing", GET + b"\r\n", BAD_ANSWER, b"", then_closes=True),
 ]
 
 
-async def outcome_of(case: Case, port: int, asked: list[Asked]) -> Outcome:
+_BROKEN = (asyncio.IncompleteReadError, ConnectionError, TimeoutError)
+
+
+async def outcome_of(case: Case, port: int, asked: list[Asked], patience: float = PATIENCE) -> Outcome:
     """Send a case to a proxy and see what becomes of the connection."""
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
     await client.send(case.send)
     statuses = []
     is_open = True
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         wanted = case.wanted.statuses
         while is_open and len(statuses) < max(len(wanted), len(case.nginx.statuses) if case.nginx else 0):
             try:
-                answer = await client.answer(has_body=case.has_body)
-            except (asyncio.IncompleteReadError, ConnectionError):
+                answer = await client.answer(has_body=case.has_body, patience=patience)
+            except _BROKEN:
                 is_open = False
                 break
             statuses.append(answer.status)
@@ -258,8 +295,13 @@ async def outcome_of(case: Case, port: int, asked: list[Asked]) -> Outcome:
         if is_open:
             try:
                 await client.send(GET + b"\r\n")
-                is_open = (await client.answer(has_body=case.has_body)).status in (200, 204, 304, 103)
-            except (asyncio.IncompleteReadError, ConnectionError):
+                is_open = (await client.answer(has_body=case.has_body, patience=patience)).status in (
+                    200,
+                    204,
+                    304,
+                    103,
+                )
+            except _BROKEN:
                 is_open = False
     await client.close()
     return Outcome(tuple(statuses), reached, is_open)
@@ -304,7 +346,7 @@ def test_nginx(case: Case, behind: tuple[int, int]):
 
     async def story() -> Outcome:
         async with serving(script_of(case, asked), port=behind[1]):
-            return await outcome_of(case, behind[0], asked)
+            return await outcome_of(case, behind[0], asked, patience=1.0 if case.nginx else PATIENCE)
 
     assert run(story()) == (case.nginx or case.wanted)
 

@@ -133,11 +133,11 @@ class Client:
             self.writer.write(piece)
             await self.writer.drain()
 
-    async def answer(self, *, has_body: bool = True) -> Answer:
+    async def answer(self, *, has_body: bool = True, patience: float = PATIENCE) -> Answer:
         """The next answer with its body, as far as it came."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             head = (await self.reader.readuntil(b"\r\n\r\n"))[:-4]
-            answer = Answer(int(head[9:12]), head, b"")
+            answer = Answer(int(head[9:12]) if head.startswith(b"HTTP/1.1 ") else 0, head, b"")
             if not has_body or answer.status < 200 or answer.status in (204, 304):
                 return answer
             try:
@@ -223,7 +223,7 @@ class World:
 async def until(is_so: Callable[[], bool]) -> None:
     """Let the loop turn until something is so."""
     async with asyncio.timeout(PATIENCE):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110 - the loop has to turn, whatever it is about
             await asyncio.sleep(0.001)
 
 
@@ -238,7 +238,7 @@ async def serving(script: Script, *, port: int = 0, tls: ssl.SSLContext | None =
         running.add(task)
         try:
             await script(Conversation(reader, writer))
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             running.discard(task)
