@@ -1,4 +1,4 @@
-"""What the caller gets is what the upstream sent: every recorded stream in any pieces, and no piece waits for another."""
+"""What the caller gets is what the upstream sent: every recording in any pieces, and no piece waits for another."""
 
 from __future__ import annotations
 

@@ -80,13 +80,13 @@ class Conversation:
 
 async def read_chunked(reader: asyncio.StreamReader) -> bytes:
     """The content of a chunked body, its trailers left out."""
-    found = b""
+    found = []
     while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-        found += await reader.readexactly(size)
+        found.append(await reader.readexactly(size))
         assert await reader.readexactly(2) == b"\r\n"
     while await reader.readuntil(b"\r\n") != b"\r\n":
         pass
-    return found
+    return b"".join(found)
 
 
 Script = Callable[[Conversation], Awaitable[None]]
