@@ -135,6 +135,8 @@ class Watch:
         """The head of the answer has come."""
         seen.status = head.status
         seen.first_byte = self.clock() - seen.began
+        if head.status >= 400 and seen.matched.route.kind == "stop" and seen.matched.task_id:
+            self._stopped.pop(seen.matched.task_id, None)
         is_stream = head.content_type.startswith(b"text/event-stream")
         if seen.is_answer:
             seen.is_stream = is_stream

@@ -158,6 +158,11 @@ class Client:
         async with asyncio.timeout(PATIENCE):
             return await self.reader.read()
 
+    async def rest_of_stream(self) -> bytes:
+        """Everything up to the end of a chunked body."""
+        async with asyncio.timeout(PATIENCE):
+            return await self.reader.readuntil(b"\r\n0\r\n\r\n")
+
     async def is_closed(self) -> bool:
         """Whether the other side ends the connection without another byte."""
         try:
