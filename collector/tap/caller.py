@@ -183,6 +183,12 @@ class Caller(Side):
         else:
             self.close()
 
+    def cut_off(self) -> None:
+        """The relay ends, whatever is on its way."""
+        if self._exchange is not None:
+            self._exchange.upstream_failed()
+        self.abort()
+
     def _linger(self) -> None:
         """Close so that what was said arrives, though the caller may still be sending: read that away for a while."""
         self._is_closing = True

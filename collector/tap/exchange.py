@@ -127,7 +127,7 @@ class Exchange:
 
     def _introduction(self) -> bytes:
         host = self._head.host if self._upstream.keeps_host and self._head.host else self._upstream.host
-        return request_bytes(self._head, self._target, host, self._forwarded)
+        return request_bytes(self._head, self._upstream.prefix + self._target, host, self._forwarded)
 
     def _connect(self, wire: bytes) -> None:
         if not self._request.is_done:
@@ -232,7 +232,7 @@ class Exchange:
         try:
             wire, content = body.feed(piece)
         except BadFraming:
-            self._upstream_failed()
+            self.upstream_failed()
             return
         caller, seen = self.caller, self._seen
         if caller is not None:
@@ -258,13 +258,13 @@ class Exchange:
         if end < 4:
             self._held = held
             if len(held) > self._limits.head_bytes:
-                self._upstream_failed()
+                self.upstream_failed()
             return
         self._held = b""
         try:
             head = parse_answer(held[:end], is_to_head=self._head.method == b"HEAD")
         except BadHead:
-            self._upstream_failed()
+            self.upstream_failed()
             return
         if head.is_final:
             self._begin_answer(head, held[end:])
@@ -305,13 +305,13 @@ class Exchange:
         if self._seen.hearing is not None and content:
             self._watch.came(self._seen, content)
         if is_bad:
-            self._upstream_failed()
+            self.upstream_failed()
         elif body.is_done:
             self._finish()
 
     def _begin_tunnel(self, head: AnswerHead, rest: bytes) -> None:
         if self._head.fields.upgrade is None or self.caller is None:
-            self._upstream_failed()
+            self.upstream_failed()
             return
         self.is_tunnel = True
         self._answer = body_of(UNTIL_CLOSE, keeps_trailers=False)
@@ -333,11 +333,11 @@ class Exchange:
             if self._can_repeat(line):
                 self._connect(self._introduction())
             else:
-                self._upstream_failed()
+                self.upstream_failed()
         elif is_clean and isinstance(body, UntilClose):
             self._finish()
         else:
-            self._upstream_failed()
+            self.upstream_failed()
 
     def _can_repeat(self, line: Line | None) -> bool:
         """Whether a kept connection was closed before it heard us, and asking twice does no harm."""
@@ -387,7 +387,7 @@ class Exchange:
                 caller.break_off(by_reset=True)
         self.end()
 
-    def _upstream_failed(self) -> None:
+    def upstream_failed(self) -> None:
         """The upstream broke off, or said what nobody can be sure of."""
         self._watch.left(self._seen, UPSTREAM)
         if self._answer is None:
@@ -438,4 +438,4 @@ class Exchange:
             if self._answer is None:
                 self.fail(504, "timeout")
             else:
-                self._upstream_failed()
+                self.upstream_failed()

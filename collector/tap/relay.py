@@ -105,7 +105,7 @@ class Relay:
         if self._sweeping is not None:
             self._sweeping.cancel()
         for caller in list(self.callers):
-            caller.abort()
+            caller.cut_off()
         for exchange in list(self.draining):
             exchange.end()
         self.draining.clear()

@@ -199,9 +199,12 @@ class World:
     clock: Clock
     records: list[Record] = field(default_factory=list)
     tls: ssl.SSLContext | None = None
+    clients: list[Client] = field(default_factory=list)
 
     async def client(self, **options: Any) -> Client:
-        return Client(*await asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls, **options))
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls, **options))
+        self.clients.append(client)
+        return client
 
     async def ask(self, *pieces: bytes) -> Answer:
         client = await self.client()
@@ -278,7 +281,10 @@ async def relayed(
         relay = Relay(Directory([Place(upstream)]), records.extend, limits=limits, clock=clock)
         bound = socket.create_server(("127.0.0.1", 0), backlog=512)
         await relay.listen([bound], server)
+        world = World(bound.getsockname()[1], relay, upstream, clock, records, caller)
         try:
-            yield World(bound.getsockname()[1], relay, upstream, clock, records, caller)
+            yield world
         finally:
+            for client in world.clients:
+                await client.close()
             await relay.close()
