@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from collector.tap.exchange import Exchange
@@ -18,13 +19,25 @@ from collector.tap.side import Side
 if TYPE_CHECKING:
     from collector.tap.relay import Relay
 
+_SETTLE_SECONDS = 0.2
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 
 
 class Caller(Side):
     """One connection to the relay."""
 
-    __slots__ = ("_exchange", "_held", "_is_closing", "_peer", "_relay", "_scheme", "_searched", "_since", "has_ended")
+    __slots__ = (
+        "_exchange",
+        "_held",
+        "_is_closing",
+        "_peer",
+        "_relay",
+        "_scheme",
+        "_searched",
+        "_since",
+        "_unsettled",
+        "has_ended",
+    )
 
     def __init__(self, relay: Relay) -> None:
         super().__init__(relay.limits.buffer_bytes)
@@ -35,6 +48,7 @@ class Caller(Side):
         self._since = relay.clock()
         self._is_closing = False  # nothing more is taken from this caller
         self.has_ended = False
+        self._unsettled: list[Callable[[bool], None]] = []
 
     # --- the connection
 
@@ -48,6 +62,7 @@ class Caller(Side):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._relay.callers.discard(self)
+        self._tell_unsettled(True)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.caller_lost()
@@ -141,32 +156,40 @@ class Caller(Side):
     def done(self, exchange: Exchange, *, keeps_open: bool) -> None:
         self._exchange = None
         self._held += exchange.request_rest
-        if self.has_ended:
-            self._is_closing = True
-            self.end_writing()
-            self._since = self._relay.clock()
-        elif not keeps_open or self._relay.is_stopping:
-            if exchange.has_whole_request and not self._held:
-                self._is_closing = True
-                self.close()
-            else:
-                self._linger()
-        else:
-            self._since = self._relay.clock()
+        self._since = self._relay.clock()
+        keeps_open = keeps_open and not self._relay.is_stopping
+        if keeps_open and (self._held or not self.has_ended):
             self.resume()
             if self._held:
                 self._next()
+        elif self.has_ended:
+            self._is_closing = True
+            self.end_writing()
+            asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._settle)
+        elif exchange.has_whole_request and not self._held:
+            self._is_closing = True
+            self.close()
+        else:
+            self._linger()
 
     def leave(self, exchange: Exchange) -> None:
         self._relay.draining.add(exchange)
 
-    def is_gone(self) -> bool:
-        if self.is_lost or self.transport.is_closing():
-            return True
+    def ask_later(self, tell: Callable[[bool], None]) -> None:
+        self._unsettled.append(tell)
+
+    def _settle(self) -> None:
+        """Whoever has gone, not only ended, has refused by now what was sent."""
+        if self.is_lost:
+            return
         connected = self.transport.get_extra_info("socket")
-        is_gone = bool(connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        is_gone = self.is_deaf or bool(connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        self._tell_unsettled(is_gone)
         self.close()
-        return is_gone
+
+    def _tell_unsettled(self, is_gone: bool) -> None:
+        while self._unsettled:
+            self._unsettled.pop(0)(is_gone)
 
     def refuse(self, status: int) -> None:
         self._exchange = None

@@ -8,6 +8,7 @@ going is passed on as the caller would have seen it. Nothing is kept beyond unfi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from collector.tap.framing import BadFraming, Body, UntilClose, body_of
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from collector.tap.limits import Limits
 
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-_SETTLE_SECONDS = 0.2
+_INTERIM_HEADS = 20
+"""More of them before one answer than anybody sends."""
 
 
 class Asker(Protocol):
@@ -53,8 +55,8 @@ class Asker(Protocol):
     def leave(self, exchange: Exchange) -> None:
         """The exchange goes on without its caller."""
 
-    def is_gone(self) -> bool:
-        """Whether the network said that nobody took what was sent."""
+    def ask_later(self, tell: Callable[[bool], None]) -> None:
+        """Have the network say, behind the last answer, whether nobody took what was sent."""
 
 
 class Exchange:
@@ -93,7 +95,7 @@ class Exchange:
         self._line: Line | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._answer: Body | None = None  # None: its head has not come
-        self._held = b""  # of the answer's head
+        self._held = bytearray()  # of the answer's head
         self._unpacks = False  # the caller knows no chunks
         self._keeps_open = False
         self._keeps_line = False
@@ -253,26 +255,28 @@ class Exchange:
             self.end()
 
     def _head_came(self, piece: bytes) -> None:
-        held = self._held + piece
-        end = held.find(b"\r\n\r\n") + 4
-        if end < 4:
-            self._held = held
-            if len(held) > self._limits.head_bytes:
-                self.upstream_failed()
-            return
-        self._held = b""
-        try:
-            head = parse_answer(held[:end], is_to_head=self._head.method == b"HEAD")
-        except BadHead:
-            self.upstream_failed()
-            return
-        if head.is_final:
-            self._begin_answer(head, held[end:])
-            return
-        if self.caller is not None and not self._head.is_http_1_0:
-            self.caller.send(answer_bytes(head, self._head, is_chunked=False, keeps_open=True))
-        if end < len(held):
-            self._head_came(held[end:])
+        """A piece of the answer's head, or of those before it."""
+        searched = max(0, len(self._held) - 3)
+        self._held += piece
+        for _ in range(_INTERIM_HEADS):
+            end = self._held.find(b"\r\n\r\n", searched) + 4
+            if end < 4:
+                if len(self._held) > self._limits.head_bytes:
+                    break
+                return
+            whole, searched = bytes(self._held[:end]), 0
+            del self._held[:end]
+            try:
+                head = parse_answer(whole, is_to_head=self._head.method == b"HEAD")
+            except BadHead:
+                break
+            if head.is_final:
+                rest, self._held = bytes(self._held), bytearray()
+                self._begin_answer(head, rest)
+                return
+            if self.caller is not None and not self._head.is_http_1_0:
+                self.caller.send(answer_bytes(head, self._head, is_chunked=False, keeps_open=True))
+        self.upstream_failed()
 
     def _begin_answer(self, head: AnswerHead, rest: bytes) -> None:
         if head.status == 101:
@@ -363,14 +367,14 @@ class Exchange:
             return
         if caller.has_ended:
             self._watch.done(self._seen)
-            asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._settle, caller)
+            caller.ask_later(self._settle)
         else:
             self._watch.ended(self._seen)
         caller.done(self, keeps_open=self._keeps_open)
 
-    def _settle(self, caller: Asker) -> None:
+    def _settle(self, is_gone: bool) -> None:
         """The network had time to say whether a caller that had ended still listened."""
-        if caller.is_gone():
+        if is_gone:
             self._seen.interrupted_by = CLIENT
         self._watch.ended(self._seen)
 

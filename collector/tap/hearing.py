@@ -124,7 +124,8 @@ class Unpacked:
     def feed(self, chunk: bytes, at: float | None = None) -> None:
         if self.is_too_long:
             return
-        self._inner.feed(self._unpacking.decompress(chunk, self._max_bytes), at)
+        if unpacked := self._unpacking.decompress(chunk, self._max_bytes):
+            self._inner.feed(unpacked, at)
         self.is_too_long = bool(self._unpacking.unconsumed_tail)
 
     def close(self, *, is_stopped: bool = False) -> list[Record]:

@@ -19,7 +19,7 @@ from tests.servers import nginx as peer
 from tests.servers.process import Child, child, cpu_seconds, free_port, python, resident_kb
 
 ROUNDS = 5
-STREAMS, EVENTS, RATE = 1000, 30, 10.0
+STREAMS, EVENTS, RATE = 1000, 100, 10.0
 CONNECTIONS, JSON_SECONDS = 32, 2.0
 PEER = "nginx, buffering off"
 

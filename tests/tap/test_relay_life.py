@@ -193,6 +193,17 @@ def test_an_upgrade_that_is_refused_is_an_answer_like_others():
     run(story())
 
 
+def test_heads_without_end_before_an_answer_are_an_upstream_gone_wrong():
+    async def story() -> None:
+        async with relayed(saying(b"HTTP/1.1 100 Go On\r\n\r\n" * 5000 + OK)) as world:
+            client = await world.client()
+            await client.send(GET)
+            statuses = {(await client.answer()).status for _ in range(21)}
+            assert statuses == {100, 502}
+
+    run(story())
+
+
 def test_101_that_nobody_asked_for_is_an_upstream_gone_wrong():
     async def story() -> None:
         async with relayed(saying(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")) as world:

@@ -234,6 +234,18 @@ def test_a_caller_that_has_only_ended_its_side_gets_its_answer():
     run(story())
 
 
+def test_all_that_was_asked_ahead_of_an_end_is_answered():
+    async def story() -> None:
+        async with relayed(saying(OK)) as world:
+            client = await world.client()
+            await client.send(b"GET /v1/info HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+            client.writer.write_eof()
+            assert (await client.rest()).count(b"hello") == 3
+            assert [request.interrupted_by for request in await world.requests(3)] == [None] * 3
+
+    run(story())
+
+
 def test_a_caller_that_left_before_a_blocking_answer_interrupted_it():
     may_answer = asyncio.Event()
 
