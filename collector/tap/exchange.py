@@ -63,7 +63,17 @@ class Exchange:
     """One request, its answer, and what is between. `caller` is None when it has gone."""
 
     __slots__ = (
-        *("_answer", "_connecting", "_drain_bytes", "_forwarded", "_head", "_held", "_keeps_line", "_keeps_open"),
+        *(
+            "_answer",
+            "_connecting",
+            "_drain_bytes",
+            "_forwarded",
+            "_head",
+            "_held",
+            "_keeps_line",
+            "_keeps_open",
+            "_opening",
+        ),
         *("_limits", "_line", "_progress", "_request", "_seen", "_since", "_target", "_unpacks", "_upstream"),
         *("_waiting", "_watch", "caller", "is_over", "is_tunnel", "request_rest"),
     )
@@ -96,6 +106,7 @@ class Exchange:
         self._connecting: asyncio.Task[None] | None = None
         self._answer: Body | None = None  # None: its head has not come
         self._held = bytearray()  # of the answer's head
+        self._opening = b""  # the answer's head, when it goes out with the beginning of the body
         self._unpacks = False  # the caller knows no chunks
         self._keeps_open = False
         self._keeps_line = False
@@ -234,16 +245,17 @@ class Exchange:
         try:
             wire, content = body.feed(piece)
         except BadFraming:
+            self._send(self._opening)
             self.upstream_failed()
             return
         caller, seen = self.caller, self._seen
         if caller is not None:
             if self._unpacks:
                 wire = content
+            if self._opening:
+                wire, self._opening = self._opening + wire, b""
             if wire:
-                caller.send(wire)
-                if caller.is_full and self._line is not None:
-                    self._line.pause()
+                self._send(wire)
             seen.answer_bytes += len(content)
         else:
             self._drain_bytes -= len(piece)
@@ -253,6 +265,13 @@ class Exchange:
             self._finish()
         elif self._drain_bytes < 0:
             self.end()
+
+    def _send(self, wire: bytes) -> None:
+        caller = self.caller
+        if caller is not None:
+            caller.send(wire)
+            if caller.is_full and self._line is not None:
+                self._line.pause()
 
     def _head_came(self, piece: bytes) -> None:
         """A piece of the answer's head, or of those before it."""
@@ -285,32 +304,18 @@ class Exchange:
         self._unpacks = head.length == CHUNKED and self._head.is_http_1_0
         is_endless = self._unpacks or head.length == UNTIL_CLOSE
         self._keeps_open = self._head.keeps_open and not is_endless and self._request.is_done
-        self._answer = body = body_of(head.length, keeps_trailers=True)
         self._keeps_line = head.keeps_open
-        wire = answer_bytes(
-            head, self._head, is_chunked=head.length == CHUNKED and not self._unpacks, keeps_open=self._keeps_open
-        )
-        content = b""
+        self._answer = body = body_of(head.length, keeps_trailers=True)
+        is_chunked = head.length == CHUNKED and not self._unpacks
+        opening = answer_bytes(head, self._head, is_chunked=is_chunked, keeps_open=self._keeps_open)
         self._watch.answered(self._seen, head)
-        is_bad = False
+        if rest and not body.is_done:
+            self._opening = opening  # both in one piece
+            self.answer_came(rest)
+            return
+        self._send(opening)
         if body.is_done:
             body.excess = rest
-        elif rest:
-            try:
-                framed, content = body.feed(rest)
-                wire += content if self._unpacks else framed
-            except BadFraming:
-                is_bad = True
-        if self.caller is not None:
-            self.caller.send(wire)
-            self._seen.answer_bytes += len(content)
-            if self.caller.is_full and self._line is not None:
-                self._line.pause()
-        if self._seen.hearing is not None and content:
-            self._watch.came(self._seen, content)
-        if is_bad:
-            self.upstream_failed()
-        elif body.is_done:
             self._finish()
 
     def _begin_tunnel(self, head: AnswerHead, rest: bytes) -> None:
