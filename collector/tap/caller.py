@@ -154,6 +154,7 @@ class Caller(Side):
     # --- ends
 
     def done(self, exchange: Exchange, *, keeps_open: bool) -> None:
+        """The answer is whole."""
         self._exchange = None
         self._held += exchange.request_rest
         self._since = self._relay.clock()
@@ -173,9 +174,11 @@ class Caller(Side):
             self._linger()
 
     def leave(self, exchange: Exchange) -> None:
+        """The exchange goes on without this caller."""
         self._relay.draining.add(exchange)
 
     def ask_later(self, tell: Callable[[bool], None]) -> None:
+        """Have the network say, behind the last answer, whether nobody took what was sent."""
         self._unsettled.append(tell)
 
     def _settle(self) -> None:
@@ -192,6 +195,7 @@ class Caller(Side):
             self._unsettled.pop(0)(is_gone)
 
     def refuse(self, status: int) -> None:
+        """Say no, and close."""
         self._exchange = None
         if not self._is_closing:
             self._relay.watch.counts.refused += 1
@@ -199,6 +203,7 @@ class Caller(Side):
             self._linger()
 
     def break_off(self, *, by_reset: bool) -> None:
+        """Close in the middle of an answer; by a reset where a mere end could be taken for the answer's."""
         self._exchange = None
         self._is_closing = True
         if by_reset:

@@ -8,9 +8,9 @@ going is passed on as the caller would have seen it. Nothing is kept beyond unfi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from collector.tap.answer_heads import AnswerHeads
 from collector.tap.framing import BadFraming, Body, UntilClose, body_of
 from collector.tap.http_head import (
     CHUNKED,
@@ -20,43 +20,15 @@ from collector.tap.http_head import (
     Fields,
     RequestHead,
     answer_bytes,
-    parse_answer,
     request_bytes,
 )
 from collector.tap.upstream import Line, Upstream
 from collector.tap.watch import CLIENT, UPSTREAM, Seen, Watch
 
 if TYPE_CHECKING:
-    from collector.tap.limits import Limits
+    from collector.tap.caller import Caller
 
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-_INTERIM_HEADS = 20
-"""More of them before one answer than anybody sends."""
-
-
-class Asker(Protocol):
-    """The caller's end of an exchange."""
-
-    is_full: bool
-    has_ended: bool  # it sends no more: most often it has gone, seldom it still listens
-
-    def send(self, piece: bytes) -> None: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def refuse(self, status: int) -> None:
-        """Say no, and close."""
-
-    def break_off(self, *, by_reset: bool) -> None:
-        """Close in the middle of an answer; by a reset where a mere end could be taken for the answer's."""
-
-    def done(self, exchange: Exchange, *, keeps_open: bool) -> None:
-        """The answer is whole."""
-
-    def leave(self, exchange: Exchange) -> None:
-        """The exchange goes on without its caller."""
-
-    def ask_later(self, tell: Callable[[bool], None]) -> None:
-        """Have the network say, behind the last answer, whether nobody took what was sent."""
 
 
 class Exchange:
@@ -69,7 +41,7 @@ class Exchange:
             "_drain_bytes",
             "_forwarded",
             "_head",
-            "_held",
+            "_heads",
             "_keeps_line",
             "_keeps_open",
             "_opening",
@@ -80,7 +52,7 @@ class Exchange:
 
     def __init__(
         self,
-        caller: Asker,
+        caller: Caller,
         head: RequestHead,
         seen: Seen,
         watch: Watch,
@@ -88,7 +60,7 @@ class Exchange:
         target: bytes,
         forwarded: Fields,
     ) -> None:
-        self.caller: Asker | None = caller
+        self.caller: Caller | None = caller
         self.is_over = False
         self.request_rest = b""  # what came behind the request: the next one, or what a tunnel carries
         self.is_tunnel = False  # both sides speak another protocol now
@@ -97,7 +69,7 @@ class Exchange:
         self._watch = watch
         self._upstream = upstream
         self._target = target
-        self._limits: Limits = upstream.limits
+        self._limits = upstream.limits
         self._request: Body = body_of(head.length, keeps_trailers=False)
         self._forwarded = forwarded
         self._drain_bytes = upstream.limits.drain_bytes
@@ -105,7 +77,7 @@ class Exchange:
         self._line: Line | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._answer: Body | None = None  # None: its head has not come
-        self._held = bytearray()  # of the answer's head
+        self._heads = AnswerHeads(is_to_head=head.method == b"HEAD", max_bytes=upstream.limits.head_bytes)
         self._opening = b""  # the answer's head, when it goes out with the beginning of the body
         self._unpacks = False  # the caller knows no chunks
         self._keeps_open = False
@@ -117,8 +89,6 @@ class Exchange:
     def has_whole_request(self) -> bool:
         """Whether nothing more of the request is to come."""
         return self._request.is_done
-
-    # --- from the caller
 
     def start(self, first: bytes) -> None:
         """Send the head on, with what came behind it."""
@@ -153,8 +123,7 @@ class Exchange:
             line = await self._upstream.connect()
         except OSError as error:
             self._connecting = None
-            is_late = isinstance(error, TimeoutError)
-            self.fail(504 if is_late else 502, "timeout" if is_late else "connection")
+            self.fail(*((504, "timeout") if isinstance(error, TimeoutError) else (502, "connection")))
             return
         self._connecting = None
         if self.is_over:
@@ -230,8 +199,6 @@ class Exchange:
         else:
             self.end()
 
-    # --- from the upstream
-
     def line_ready(self) -> None:
         if self.caller is not None and (self.is_tunnel or not self._request.is_done):
             self.caller.resume()
@@ -275,27 +242,16 @@ class Exchange:
 
     def _head_came(self, piece: bytes) -> None:
         """A piece of the answer's head, or of those before it."""
-        searched = max(0, len(self._held) - 3)
-        self._held += piece
-        for _ in range(_INTERIM_HEADS):
-            end = self._held.find(b"\r\n\r\n", searched) + 4
-            if end < 4:
-                if len(self._held) > self._limits.head_bytes:
-                    break
-                return
-            whole, searched = bytes(self._held[:end]), 0
-            del self._held[:end]
-            try:
-                head = parse_answer(whole, is_to_head=self._head.method == b"HEAD")
-            except BadHead:
-                break
+        try:
+            heads = self._heads.feed(piece)
+        except BadHead:
+            self.upstream_failed()
+            return
+        for head in heads:
             if head.is_final:
-                rest, self._held = bytes(self._held), bytearray()
-                self._begin_answer(head, rest)
-                return
-            if self.caller is not None and not self._head.is_http_1_0:
+                self._begin_answer(head, self._heads.rest)
+            elif self.caller is not None and not self._head.is_http_1_0:
                 self.caller.send(answer_bytes(head, self._head, is_chunked=False, keeps_open=True))
-        self.upstream_failed()
 
     def _begin_answer(self, head: AnswerHead, rest: bytes) -> None:
         if head.status == 101:
@@ -350,10 +306,8 @@ class Exchange:
 
     def _can_repeat(self, line: Line | None) -> bool:
         """Whether a kept connection was closed before it heard us, and asking twice does no harm."""
-        is_stale = line is not None and line.is_reused and not self._held
+        is_stale = line is not None and line.is_reused and not self._heads.has_begun
         return is_stale and self._head.length == 0 and self._head.method in _REPEATABLE and self.caller is not None
-
-    # --- ends
 
     def _finish(self) -> None:
         """The answer is whole."""
@@ -418,10 +372,7 @@ class Exchange:
         line, self._line = self._line, None
         if line is not None:
             line.holder = None
-            if self.is_tunnel:
-                line.close()
-            else:
-                line.abort()
+            (line.close if self.is_tunnel else line.abort)()
         self._waiting = []
         self.caller = None
         self._watch.ended(self._seen)

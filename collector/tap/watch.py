@@ -35,6 +35,8 @@ CLIENT, UPSTREAM = "client", "upstream"
 
 _BEARER = b"bearer "
 _STOPS = 10_000
+_READ_SECONDS = 0.01
+"""Pieces are read some at a time: each was stamped when it came, and a turn of the loop for each would cost its own."""
 _RECORDS_A_BATCH = 1_000
 
 log = structlog.get_logger()
@@ -169,7 +171,7 @@ class Watch:
         self._unread.append((seen, piece, self.clock() - seen.began))
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._read)
+            asyncio.get_running_loop().call_later(_READ_SECONDS, self._read)
 
     def lose(self, seen: Seen) -> None:
         """Read no more of this answer."""
@@ -196,7 +198,7 @@ class Watch:
         self._unread.append((seen, None, 0.0))
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._read)
+            asyncio.get_running_loop().call_later(_READ_SECONDS, self._read)
 
     def flush(self) -> None:
         """Read everything that waits: before the end."""

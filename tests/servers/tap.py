@@ -1,37 +1,36 @@
-"""One worker of the relay in a process of its own, its records counted and let go. Run: … PORT UPSTREAM_PORT."""
+"""A tap of one worker in a process of its own, its records let go. Run: python -m tests.servers.tap PORT UPSTREAM."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import socket
 import sys
-import time
-
-import uvloop
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from collector.records import Record
+from collector.settings.written import Address
 from collector.tap.limits import Limits
-from collector.tap.relay import Relay
-from collector.tap.upstream import Directory, Place, Upstream
+from collector.tap.watch import Sink
+from collector.tap.workers import Behind, Plan, run
 
 
-async def main(port: int, upstream: int) -> None:
-    limits = Limits(drain_seconds=0.1)
+@asynccontextmanager
+async def letting_go(_worker: int) -> AsyncIterator[Sink]:
+    """A sink that keeps nothing."""
 
     def sink(records: list[Record]) -> None:
-        pass
+        del records
 
-    server = Upstream(f"http://127.0.0.1:{upstream}", limits=limits, clock=time.monotonic)
-    relay = Relay(Directory([Place(server)]), sink, limits=limits)
-    bound = socket.create_server(("127.0.0.1", port), backlog=4096)
-    await relay.listen([bound])
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    print("ready", flush=True)
-    await stopped.wait()
-    await relay.close()
+    yield sink
+
+
+def main(port: int, upstream: int) -> None:
+    plan = Plan(
+        listen=Address("127.0.0.1", port),
+        upstreams=(Behind(f"http://127.0.0.1:{upstream}"),),
+        limits=Limits(drain_seconds=0.1, stop_seconds=0.1),
+    )
+    run(plan, letting_go, lambda _: print("ready", flush=True))
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -196,10 +196,7 @@ def test_an_upgrade_that_is_refused_is_an_answer_like_others():
 def test_heads_without_end_before_an_answer_are_an_upstream_gone_wrong():
     async def story() -> None:
         async with relayed(saying(b"HTTP/1.1 100 Go On\r\n\r\n" * 5000 + OK)) as world:
-            client = await world.client()
-            await client.send(GET)
-            statuses = {(await client.answer()).status for _ in range(21)}
-            assert statuses == {100, 502}
+            assert (await world.ask(GET)).status == 502
 
     run(story())
 
