@@ -1,0 +1,44 @@
+"""The heads an upstream sends for one request: bytes in any pieces -> interim heads, the final one, what follows it."""
+
+from __future__ import annotations
+
+from collector.tap.http_head import AnswerHead, BadHead, parse_answer
+
+INTERIM_HEADS = 20
+"""More of them before one answer than anybody sends."""
+
+
+class AnswerHeads:
+    """Collects them. After the final one `rest` holds the beginning of the body."""
+
+    __slots__ = ("_held", "_is_to_head", "_left", "_max_bytes", "rest")
+
+    def __init__(self, *, is_to_head: bool, max_bytes: int) -> None:
+        self.rest = b""
+        self._held = b""
+        self._is_to_head = is_to_head
+        self._max_bytes = max_bytes
+        self._left = INTERIM_HEADS
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything has come that is not yet a head."""
+        return bool(self._held)
+
+    def feed(self, piece: bytes) -> list[AnswerHead]:
+        """The heads that a piece completed. Raises BadHead."""
+        held, found, searched = self._held + piece, list[AnswerHead](), max(0, len(self._held) - 3)
+        while (end := held.find(b"\r\n\r\n", searched) + 4) >= 4:
+            head = parse_answer(held[:end], is_to_head=self._is_to_head)
+            found.append(head)
+            held, searched = held[end:], 0
+            if head.is_final:
+                self._held, self.rest = b"", held
+                return found
+            self._left -= 1
+            if not self._left:
+                raise BadHead(502, "interim heads without end")
+        self._held = held
+        if len(held) > self._max_bytes:
+            raise BadHead(502, "a head without end")
+        return found
