@@ -53,6 +53,7 @@ class Pass:
         self._put, self._watermark, self._clock, self._on_progress = put, watermark, clock, on_progress
         self._reading, self._backlog = reading, backlog
         self._started = clock()
+        self._runs_since = self._since(streams.NODES, streams.RUNS)  # where either ended: they are read together
         self._nodes_until = reading.until + reading.open_run_max_age
         self._few: list[Run] | None = None  # new runs, when they are few
         self._reopened: list[Run] = []  # runs that were open before this pass's period
@@ -137,7 +138,7 @@ class Pass:
 
         Few new runs have their nodes looked up run by run; of many, the table is read through once.
         """
-        since = self._since(streams.NODES, streams.RUNS)
+        since = self._runs_since
         most = self._reading.runs_by_index
         with closing(self._reader.read(streams.RUNS, since, self._reading.until)) as batches:
             first = list(islice((run for batch in batches for run in _only(Run, batch)), most + 1))
@@ -158,7 +159,7 @@ class Pass:
         if self._few is not None:
             yield from _chunks([self._with_leaves(run) for run in self._few])
         else:
-            for batch in self._reader.read(streams.RUNS, self._since(streams.NODES, streams.RUNS), self._reading.until):
+            for batch in self._reader.read(streams.RUNS, self._runs_since, self._reading.until):
                 yield [self._with_leaves(run) for run in _only(Run, batch)]
 
     def _messages(self) -> Batches:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import datetime, timedelta
 
+import psycopg
 import pytest
 
 from collector.pull.database import Limits, Reading
@@ -266,6 +267,25 @@ def test_leaves_are_not_known_where_nodes_are_gone_or_cannot_be_read(world: Worl
         "free",
     }
     assert pulls["node-executions"].parse_failures == 1
+
+
+@pytest.mark.parametrize("runs_by_index", [0, 100])
+def test_a_pass_whose_nodes_failed_is_made_up_for(world: World, runs_by_index: int):
+    reading = Reading(runs_by_index=runs_by_index)
+    world.pull(reading)
+    world.now += timedelta(hours=1)
+    world.has_a_run()
+    world.has_a_node()
+    broken = Reading(runs_by_index=runs_by_index, limits=Limits(lock_seconds=0.1))
+    with psycopg.connect(world.dsn) as migration:
+        migration.execute("LOCK TABLE workflow_node_executions IN ACCESS EXCLUSIVE MODE")
+        assert world.pull(broken)["node-executions"].error_class == "unavailable"
+    world.now += timedelta(hours=1)
+
+    world.pull(reading)
+
+    assert world.get(Run, "run").leaves_known
+    assert world.get(ModelCall, "node").tokens == 100
 
 
 def test_how_each_stream_went_is_put_with_its_watermark(world: World):
