@@ -6,6 +6,12 @@ knows: prices and models of messages, runs of every trigger, test runs and singl
 writes, never takes a lock beyond that of reading, never fetches a prompt or an answer it does not need to look at,
 never keeps one. Needs psycopg: `pip install 'dify-metric[database]'`.
 
+The smallest rights: a role that may SELECT from the tables of `schema.NEEDED` and `schema.OPTIONAL`, and nothing else:
+
+    CREATE ROLE dify_metric LOGIN PASSWORD '…';
+    GRANT SELECT ON apps, app_model_configs, tenants, workflows, end_users, accounts, workflow_runs,
+      workflow_node_executions, messages, conversations, message_feedbacks, tags, tag_bindings TO dify_metric;
+
 What a pass costs Dify. It is one read-only snapshot; while it is open, PostgreSQL cannot vacuum away what dies
 meanwhile, as during a backup, so long histories are better read in parts (`Reading.until`).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ import pytest
 
 from collector.errors import DifyMetricError, SettingsError, Unauthorized
 from collector.pull.database import Limits, Reading
+from collector.pull.database import __doc__ as documented
 from collector.pull.database.connection import look, settings_of
+from collector.pull.database.schema import TABLES
 from collector.records import Message, ModelCall
 from tests.pull.database.world import World
 from tests.servers.postgres import Postgres, create_tables, load_sample, postgres, why_missing
@@ -120,6 +123,17 @@ def test_a_table_the_role_may_not_read_costs_its_own_stream_only(world: World):
     assert pulls["feedback"].error_class == "forbidden"
     assert "feedback" not in world.marks
     assert all(pull.is_complete for stream, pull in pulls.items() if stream != "feedback")
+
+
+def test_the_rights_that_are_documented_are_enough(world: World):
+    granted = re.findall(r"GRANT SELECT ON ([^;]*) TO", documented)
+    assert {name.strip() for name in granted[0].split(",")} == set(TABLES)
+    world.execute("CREATE ROLE minimal LOGIN", f"GRANT SELECT ON {granted[0]} TO minimal")
+
+    pulls = world.pull(dsn=world.dsn.replace("postgres@", "minimal@"))
+    world.execute("DROP OWNED BY minimal", "DROP ROLE minimal")
+
+    assert all(pull.is_complete for pull in pulls.values())
 
 
 def test_a_query_that_takes_too_long_is_given_up_and_the_rest_goes_on(own_world: World):
