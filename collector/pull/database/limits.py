@@ -44,6 +44,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     open_run_max_age: timedelta = timedelta(days=1)
     open_message_max_age: timedelta = timedelta(minutes=10)
     runs_by_index: int = 20_000
+    put_records: int = 20_000  # stored at once, at least: the store takes large batches more quickly
     limits: Limits = Limits()
 
 

@@ -111,17 +111,18 @@ class Pass:
         return tally.error
 
     def _put_all(self, tally: Tally, batches: Batches, counted: Callable[[], Pull]) -> None:
-        """Batch by batch; with the last one the watermark and what is to be said of the stream."""
-        last: list[Record] = []
+        """In large batches; with the last one the watermark and what is to be said of the stream."""
+        held: list[Record] = []
         for batch in filter(None, batches):
-            if last:
-                self._put(last, [])
-            last = batch
+            if len(held) >= self._reading.put_records:
+                self._put(held, [])
+                held = []
+            held += batch
             tally.pages += 1
             tally.records += len(batch)
             if self._on_progress:
                 self._on_progress(tally.stream, tally.records)
-        self._put([*last, counted()], [self._mark(tally.stream)])
+        self._put([*held, counted()], [self._mark(tally.stream)])
 
     def _apps(self) -> Batches:
         """Every app; those the store knows in these workspaces and Dify no longer has are deleted."""

@@ -170,7 +170,7 @@ def test_a_locked_table_is_not_waited_for(world: World):
 def test_a_connection_cut_in_the_middle_costs_nothing_that_was_put(world: World):
     for number in range(6):
         world.has_a_message(f"m{number}")
-    reading = Reading(limits=Limits(fetch_rows=2))
+    reading = Reading(put_records=1, limits=Limits(fetch_rows=2))
 
     def cut(stream: str, records: int) -> None:
         if stream == "messages":
@@ -199,7 +199,7 @@ def test_a_server_that_dies_and_comes_back_gives_the_rest(own_server: Postgres):
     load_sample(own_server, database)
     own_server.execute(database, "CHECKPOINT")  # the server commits without waiting for the disk
     world = World(own_server, database)
-    reading = Reading(limits=Limits(fetch_rows=20), runs_by_index=0)
+    reading = Reading(put_records=1, limits=Limits(fetch_rows=20), runs_by_index=0)
 
     def die(stream: str, records: int) -> None:
         if stream == "node-executions" and records > 60:

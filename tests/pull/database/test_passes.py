@@ -28,7 +28,7 @@ def test_the_watermark_comes_with_the_last_batch_and_not_before(world: World):
     for number in range(5):
         world.has_a_message(f"m{number}")
 
-    world.pull(Reading(limits=Limits(fetch_rows=2)))
+    world.pull(Reading(put_records=1, limits=Limits(fetch_rows=2)))
 
     marks = [[mark.stream for mark in marks] for records, marks in world.batches if _holds(records, Message)]
     assert marks == [[], [], ["messages"]]
@@ -316,7 +316,7 @@ def test_a_pass_that_broke_off_leaves_nothing_behind_and_nothing_twice(world: Wo
     for number in range(10):
         world.has_a_run(f"r{number}")
         world.has_a_node(f"n{number}", run=f"r{number}")
-    reading = Reading(limits=Limits(fetch_rows=3), runs_by_index=0)
+    reading = Reading(put_records=1, limits=Limits(fetch_rows=3), runs_by_index=0)
     world.refusing = lambda world: len(world.facts[NodeExecution]) >= 6
     world.pull(reading)
     assert 0 < len(world.all(ModelCall)) < 10
@@ -332,7 +332,7 @@ def test_a_pass_that_broke_off_leaves_nothing_behind_and_nothing_twice(world: Wo
 def test_a_pass_that_breaks_off_leaves_no_thread_reading(world: World):
     for number in range(30):
         world.has_a_message(f"m{number}")
-    reading = Reading(limits=Limits(fetch_rows=1))
+    reading = Reading(put_records=1, limits=Limits(fetch_rows=1))
     for most in range(30):
         world.refusing = lambda world, most=most: len(world.facts[Message]) >= most
         world.facts.clear()
@@ -359,7 +359,10 @@ def test_progress_is_told_batch_by_batch(world: World):
         world.has_a_message(f"m{number}")
     told: list[tuple[str, int]] = []
 
-    world.pull(Reading(limits=Limits(fetch_rows=2)), on_progress=lambda stream, records: told.append((stream, records)))
+    world.pull(
+        Reading(put_records=1, limits=Limits(fetch_rows=2)),
+        on_progress=lambda stream, records: told.append((stream, records)),
+    )
 
     assert ("messages", 4) in told
     assert ("messages", 8) in told  # each is a call, too

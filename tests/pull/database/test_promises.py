@@ -38,13 +38,23 @@ stories = st.lists(st.builds(Story, st.integers(0, 2), st.integers(0, 9), st.int
     minutes=st.lists(st.integers(1, 9), min_size=PASSES, max_size=PASSES),
     runs_by_index=st.integers(0, 3),
     fetch_rows=st.integers(1, 5),
+    put_records=st.integers(1, 5),
     broken=st.sets(st.integers(0, PASSES - 1)),
 )
 def test_many_passes_bring_what_one_pass_brings_in_the_end(
-    world: World, stories: list[Story], minutes: list[int], runs_by_index: int, fetch_rows: int, broken: set[int]
+    world: World,
+    stories: list[Story],
+    minutes: list[int],
+    runs_by_index: int,
+    fetch_rows: int,
+    put_records: int,
+    broken: set[int],
 ):
     reading = Reading(
-        runs_by_index=runs_by_index, limits=Limits(fetch_rows=fetch_rows), open_message_max_age=timedelta(days=1)
+        runs_by_index=runs_by_index,
+        put_records=put_records,
+        limits=Limits(fetch_rows=fetch_rows),
+        open_message_max_age=timedelta(days=1),
     )
     world.execute(*(f"DELETE FROM {table}" for table in TABLES))
     many = World(world.server, world.database)
