@@ -13,9 +13,12 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import httpx
+import msgspec
 import structlog
 import uvicorn
 from fastapi import FastAPI
@@ -24,18 +27,22 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp
 
 import collector
-from collector.collect.collector import Collector, Options
+from collector import paying
+from collector.backfill import BackFill
+from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
 from collector.errors import SettingsError
-from collector.faces import intake, prometheus, reconciliation, rest
+from collector.faces import backfill, intake, payers, prometheus, reconciliation, rest
 from collector.faces.prometheus import Exposition, Tally
 from collector.faces.readings import Readings
-from collector.pull.console import Access, Console
-from collector.records import CONSOLE, Pull, Record, Stored, Watermark
+from collector.paying import Paying, Rows
+from collector.pull.console import Console
+from collector.records import BROKER, CONSOLE, Mark, Pull, Record, Stored
 from collector.running import whereabouts
 from collector.schedule import Schedule
 from collector.settings import Settings
 from collector.settings.written import Address
+from collector.sources import Source
 from collector.store import Store, open_store
 
 log = structlog.get_logger()
@@ -69,24 +76,18 @@ class Service:
         self.clock = clock
         self.store: Store = open_store(settings.store, now=clock())
         self.stored: Counter[str] = Counter()
-        self.console = console(settings, transport)
-        self._is_up = False
-        self._passing = asyncio.Lock()
-        self._collector = (
-            None
-            if self.console is None
-            else Collector(
-                self.console,
-                self.put,
-                self.store.rows,
-                self.store.watermark,
-                options=options(settings, clock()),
-                clock=clock,
-                on_progress=on_progress,
-            )
-        )
+        self.filling = BackFill()
+        try:
+            self.paying = payers_in(settings, self.store)
+            self.sources = [
+                Source(settings, given, self.put, self.store, clock=clock, transport=transport, on_progress=on_progress)
+                for given in settings.sources
+            ]
+        except BaseException:
+            self.store.close()
+            raise
 
-    def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> Stored:
+    def put(self, records: Iterable[Record], watermarks: Iterable[Mark] = ()) -> Stored:
         """Store a batch and count what became of it."""
         stored = self.store.put(records, watermarks)
         self.stored["ingested"] += stored.new + stored.changed
@@ -94,13 +95,47 @@ class Service:
         return stored
 
     async def pull(self) -> list[Pull]:
-        """One pass over Dify; passes take turns. [] where no Dify is set."""
-        if self._collector is None:
-            return []
-        async with self._passing:
-            pulls: list[Pull] = await self._collector.collect()
-        self._is_up = any(pull.stream == "apps" and pull.is_complete for pull in pulls)
-        return pulls
+        """One pass over every Dify, all at once; passes over one take turns. [] where no Dify is set.
+
+        Raises StoreError once all have ended.
+        """
+        ends = await asyncio.gather(*(source.pull() for source in self.sources), return_exceptions=True)
+        await self.resolve_payers()
+        if failures := [end for end in ends if isinstance(end, BaseException)]:
+            raise failures[0]
+        return [pull for end in ends if not isinstance(end, BaseException) for pull in end]
+
+    async def back_fill(self, since: datetime, only: frozenset[str] | None, on_progress: Progress) -> list[Pull]:
+        """Read the history of every Dify back to `since`, all at once. Raises StoreError once all have ended."""
+        asked = [source for source in self.sources if source.console]
+
+        def told(source: Source) -> Progress:
+            if len(asked) == 1:
+                return on_progress
+            return lambda stream, done, total: on_progress(f"{source.name} {stream}", done, total)
+
+        ends = await asyncio.gather(
+            *(source.back_fill(since, only, told(source)) for source in asked), return_exceptions=True
+        )
+        await self.resolve_payers()
+        if failures := [end for end in ends if isinstance(end, BaseException)]:
+            raise failures[0]
+        return [pull for end in ends if not isinstance(end, BaseException) for pull in end]
+
+    def _begin_back_fill(self, since: datetime, only: frozenset[str] | None) -> bool:
+        return self.filling.begin(lambda tell: self.back_fill(since, only, tell))
+
+    def _back_fill(self) -> Mapping[str, Any]:
+        return {**self.filling.told(), "pulls": told(self.filling.pulls)}
+
+    async def resolve_payers(self) -> None:
+        """Bring the table of who pays up to date, where there is a file that says so."""
+        if self.paying is not None:
+            await asyncio.to_thread(self.paying.refresh)
+
+    def payer_report(self) -> Mapping[str, Any]:
+        """How far the payers' file reaches now. Raises SettingsError where there is none, or it is wrong."""
+        return payer_report(self.settings, self.store.rows, self.clock())
 
     def web(self) -> FastAPI:
         """The application that `serve` serves: REST, /metrics, and the schedule while it runs."""
@@ -111,12 +146,22 @@ class Service:
             intake.router(
                 service,
                 self.put,
-                self.pull if self.console else None,
+                self.pull if self.consoles else None,
                 token=_secret(settings.ingest_token),
                 is_local=settings.listen.host in LOOPBACK,
             )
         )
         app.include_router(reconciliation.router(self.store.rows, self.clock, timezone=settings.report_timezone))
+        app.include_router(
+            backfill.router(
+                self._begin_back_fill if self.consoles else None,
+                self._back_fill,
+                self.filling.stop,
+                admit=intake.admission(_secret(settings.ingest_token), is_local=settings.listen.host in LOOPBACK),
+                streams=STREAM_NAMES,
+            )
+        )
+        app.include_router(payers.router(self.payer_report if self.paying else None))
         app.include_router(prometheus.router(self._exposition()))
 
         @app.get("/", include_in_schema=False)
@@ -127,24 +172,22 @@ class Service:
 
     async def close(self) -> None:
         """Let go of Dify and of the store's file."""
-        if self._collector is not None:
-            await self._collector.aclose()
-        if self.console is not None:
-            await self.console.aclose()
+        await self.filling.stop()
+        for source in self.sources:
+            await source.close()
         await asyncio.to_thread(self.store.close)
 
     @asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
-        dify = self.console
-        if dify is None:
-            yield
-            return
-        schedule = Schedule(self.pull, self.settings.pull_interval, stopped=lambda: dify.refused, clock=self.clock)
-        schedule.start()
+        schedules = [schedule for source in self.sources for schedule in source.schedules()]
+        if self.paying is not None:
+            schedules.append(Schedule(self.resolve_payers, self.settings.pull_interval, clock=self.clock))
+        for schedule in schedules:
+            schedule.start()
         try:
             yield
         finally:
-            await schedule.stop()
+            await asyncio.gather(*(schedule.stop() for schedule in schedules))
 
     def _exposition(self) -> Exposition:
         return Exposition(
@@ -180,22 +223,39 @@ class Service:
         yield Tally(
             reconciliation.METRIC, reconciliation.METRIC_HELP, reconciliation.METRIC_LABELS, watch.values, False
         )
-        dify = self.console
-        if dify is None:
+        if not self.sources:
             return
         yield Tally(
             "dify_metric_source_up",
-            "Whether the last pass over Dify's apps succeeded.",
-            ("source",),
-            lambda: {(CONSOLE,): float(self._is_up)},
+            "Whether the last pass over Dify's apps, or the last look at its queues, succeeded.",
+            ("origin", "source"),
+            self._up,
             False,
         )
         yield Tally(
             "dify_metric_source_requests_total",
             "Requests to Dify, retries included, since this process began; code is the HTTP status or what went wrong.",
-            ("source", "endpoint", "code"),
-            lambda: {(CONSOLE, *key): float(number) for key, number in dify.requests.items()},
+            ("origin", "source", "endpoint", "code"),
+            lambda: {
+                (name, CONSOLE, *key): float(number)
+                for name, dify in self.consoles.items()
+                for key, number in dify.requests.items()
+            },
         )
+
+    @property
+    def consoles(self) -> Mapping[str, Console]:
+        """The consoles that are read, by our names for their Difys."""
+        return {source.name: source.console for source in self.sources if source.console}
+
+    def _up(self) -> dict[tuple[str, ...], float]:
+        found: dict[tuple[str, ...], float] = {}
+        for each in self.sources:
+            if each.console:
+                found[each.name, CONSOLE] = float(each.is_up)
+            if each.queues:
+                found[each.name, BROKER] = float(each.queues.is_up)
+        return found
 
 
 def serve(settings: Settings) -> None:
@@ -211,7 +271,7 @@ async def _serve(settings: Settings) -> None:
                 "serving",
                 url=f"http://{settings.listen}",
                 store=whereabouts(settings.store),
-                dify=settings.dify_url if service.console else "none: nothing is pulled; set dify_url",
+                dify=_asked(service) or "none: nothing is pulled; set dify_url",
             )
             await web_server(service.web()).serve(sockets=[door])
         finally:
@@ -261,41 +321,29 @@ def web_server(app: ASGIApp) -> Server:
     return Server(config)
 
 
-def options(settings: Settings, now: datetime) -> Options:
-    """What the settings say about pulling."""
-    return Options(
-        since=now - timedelta(days=settings.history_days),
-        overlap=settings.pull_overlap,
-        budget=timedelta(seconds=settings.pull_budget_seconds),
-        node_budget=settings.node_budget,
-        statistics_every=settings.reconcile_interval,
-        open_run_max_age=settings.open_run_max_age,
-        message_open_for=timedelta(seconds=settings.message_open_seconds),
-        debug_runs=settings.pull_debug_runs,
-        read_completions=settings.read_completions,
-    )
-
-
-def console(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Console | None:
-    """Dify's console as the settings name it; None where they do not."""
-    if settings.dify_url is None or settings.sign_in is None:
+def payers_in(settings: Settings, store: Store) -> Paying | None:
+    """Who pays, resolved in a store as the settings' file says; None where there is no file. Raises SettingsError."""
+    if settings.payers is None:
         return None
-    access = Access(
-        url=settings.dify_url,
-        path_prefix=settings.dify_path_prefix,
-        admin_key=_secret(settings.dify_admin_key),
-        workspace_id=settings.dify_workspace_id,
-        email=settings.dify_email,
-        password=_secret(settings.dify_password),
-        token=_secret(settings.dify_token),
-    )
-    return Console(
-        access,
-        concurrency=settings.pull_concurrency,
-        timeout_seconds=settings.request_timeout_seconds,
-        retries=settings.retries,
-        transport=transport,
-    )
+    found = Paying(Path(settings.payers), store.rows, store.set_payers)
+    found.refresh()
+    return found
+
+
+def payer_report(settings: Settings, rows: Rows, now: datetime) -> Mapping[str, Any]:
+    """How far the payers' file of the settings reaches. Raises SettingsError where there is none, or it is wrong."""
+    if settings.payers is None:
+        raise SettingsError("payers: no file to look into; set it to the path of a .toml or .csv file")
+    found: Mapping[str, Any] = msgspec.to_builtins(paying.report(Path(settings.payers), rows, now))
+    return found
+
+
+def _asked(service: Service) -> str:
+    """What is read: one address, or every Dify with its name."""
+    consoles = service.consoles
+    if len(consoles) == 1:
+        return next(iter(consoles.values())).access.url
+    return ", ".join(f"{name} {dify.access.url}" for name, dify in consoles.items())
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -101,16 +101,26 @@ def serve(config: Config = None, store: StorePath = None, listen: Listen = None,
 
 @cli.command()
 def pull(
+    since: Annotated[
+        Text, typer.Option(help="Read history too, back to 2025-01, 2025-01-31, 90d; stopped, it goes on next time.")
+    ] = None,
+    only: Annotated[list[str], typer.Option(help="With --since: only these streams: runs,messages,…")] = [],  # noqa: B006
     config: Config = None,
     store: StorePath = None,
     listen: Listen = None,
     dify_url: DifyUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Pull once from Dify: everything new since the last pull."""
+    """Pull once from Dify: everything new since the last pull, and with --since the history behind it."""
+    if only and since is None:
+        raise SettingsError("--only: wanted beside --since")
     settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
     with terminal.progress() as tell:
-        pulls = asyncio.run(commands.pull(settings, tell))
+        if since is None:
+            pulls = asyncio.run(commands.pull(settings, tell))
+        else:
+            streams = [name for each in only for name in each.split(",") if name]
+            pulls = asyncio.run(commands.back_fill(settings, since, streams, tell))
     if as_json:
         terminal.show_json({"pulls": pulls})
     else:
@@ -219,6 +229,19 @@ def check(
         terminal.show_lines(("check", "result"), [(each["check"], each["result"]) for each in report["checks"]])
     if not all(each["is_well"] for each in report["checks"]):
         raise typer.Exit(1)
+
+
+@cli.command()
+def payers(
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    file: Annotated[Text, typer.Option("--file", help="The TOML or CSV file; default: the setting payers.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the payers' file and list the users it does not name."""
+    found = commands.payers(_settings(config, store=store, listen=listen, payers=file))
+    terminal.show_json(found) if as_json else terminal.show_payers(found)
 
 
 @cli.command()

@@ -5,6 +5,7 @@ A command that needs the store opens it itself or, when a service holds it, asks
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,8 +15,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from collector import app
+from collector import app, sources
 from collector.app import Service, utc_now
+from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
 from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeError, StoreBusy, Unavailable
 from collector.faces import grafana, reconciliation, reference, rest
@@ -24,10 +26,14 @@ from collector.fields import integer
 from collector.ingest import Reading, read_file
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.query import Rows
+from collector.payer_file import read_payers
+from collector.payers import Payers
+from collector.period import Period
 from collector.pull.endpoints import APPS
-from collector.records import Record
+from collector.records import Record, Stored
 from collector.running import Running, url_of, whereabouts
-from collector.settings import Setting, Settings, describe
+from collector.settings import DifySource, Setting, Settings, describe
+from collector.settings.source import UNNAMED
 from collector.store import Store, open_store
 
 Plain: TypeAlias = Mapping[str, Any]
@@ -42,7 +48,7 @@ def serve(settings: Settings) -> None:
 
 async def pull(settings: Settings, on_progress: Progress) -> Sequence[Plain]:
     """One pass over Dify, here or by the service that holds the store; how each stream went."""
-    if settings.dify_url is None or settings.sign_in is None:
+    if not any(source.url for source in settings.sources):
         raise SettingsError("no Dify to pull from: set dify_url and a way to sign in (dify-metric check shows them)")
     try:
         service = Service(settings, on_progress=on_progress)
@@ -51,6 +57,24 @@ async def pull(settings: Settings, on_progress: Progress) -> Sequence[Plain]:
             return running.pull()
     try:
         return app.told(await service.pull())
+    finally:
+        await service.close()
+
+
+async def back_fill(settings: Settings, since: str, only: Sequence[str], on_progress: Progress) -> Sequence[Plain]:
+    """Read history back to `since`, here or by the service that holds the store; how each stream went."""
+    if not any(source.url for source in settings.sources):
+        raise SettingsError("no Dify to pull from: set dify_url and a way to sign in (dify-metric check shows them)")
+    if unknown := sorted(set(only) - set(STREAM_NAMES)):
+        raise QueryError(f"no stream {unknown[0]!r}; there are {', '.join(STREAM_NAMES)}", field="only")
+    start = Period.parse(since=since, tz=settings.report_timezone, now=utc_now()).start
+    try:
+        service = Service(settings)
+    except StoreBusy as busy:
+        with _holder(settings, busy) as running:
+            return running.back_fill(start, only, on_progress)
+    try:
+        return app.told(await service.back_fill(start, frozenset(only) or None, on_progress))
     finally:
         await service.close()
 
@@ -67,7 +91,13 @@ def ingest(settings: Settings, files: Sequence[Path], hints: Plain, on_progress:
         found, failed = _read(file, hints)
         records += found
         failures += failed
-    stored = _with_store(settings, lambda store: store.put(records), lambda running: running.put(records))
+
+    def here(store: Store) -> Stored:
+        stored = store.put(records)
+        app.payers_in(settings, store)
+        return stored
+
+    stored = _with_store(settings, here, lambda running: running.put(records))
     return {"new": stored.new, "changed": stored.changed, "known": stored.known, "failures": dict(failures)}
 
 
@@ -109,7 +139,9 @@ def reconcile(settings: Settings, asked: Plain) -> Plain:
 async def check(settings: Settings) -> Plain:
     """The settings in force and whether store and Dify answer; nothing is changed."""
     checks = [_check("store", lambda: _state_of_store(settings))]
-    checks.append(await _check_dify(settings))
+    checks += await _check_sources(settings)
+    if settings.payers:
+        checks.append(_check("payers", lambda: _number(len(_payers_of(settings)), "entries")))
     names = ("name", "value", "source", "unit", "help")
     table = [{name: getattr(each, name) for name in names} for each in in_force(settings)]
     return {"settings": table, "checks": checks}
@@ -139,6 +171,22 @@ def _asked(kind: type[Parameters], asked: Plain) -> tuple[dict[str, Any], Parame
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise QueryError(f"{first['loc'][0]}: {first['msg']}", field=str(first["loc"][0])) from None
+
+
+def payers(settings: Settings) -> Plain:
+    """How far the payers' file reaches: the users it does not name. Raises SettingsError where it is wrong."""
+    _payers_of(settings)
+
+    def here(store: Store) -> Plain:
+        return app.payer_report(settings, store.rows, utc_now())
+
+    return _with_store(settings, here, lambda running: running.payers(), read_only=True)
+
+
+def _payers_of(settings: Settings) -> Payers:
+    if settings.payers is None:
+        raise SettingsError("payers: no file to look into; set it to the path of a .toml or .csv file")
+    return read_payers(Path(settings.payers))
 
 
 def _with_store(
@@ -215,10 +263,39 @@ def _check(name: str, look: Callable[[], str]) -> Plain:
         return {"check": name, "is_well": False, "result": str(error)}
 
 
-async def _check_dify(settings: Settings) -> Plain:
-    console = app.console(settings)
-    if console is None:
-        return {"check": "dify", "is_well": True, "result": "not set: nothing is pulled"}
+async def _check_sources(settings: Settings) -> list[Plain]:
+    """Every Dify and every broker, all asked at once."""
+    given = settings.sources
+    asked = [_check_dify(settings, each) for each in given if each.url]
+    asked += [_check_broker(each) for each in given if each.broker_url]
+    if not any(each.url for each in given):
+        nothing = {"check": "dify", "is_well": True, "result": "not set: nothing is pulled"}
+        return [nothing, *await asyncio.gather(*asked)]
+    return await asyncio.gather(*asked)
+
+
+def _named(what: str, name: str) -> str:
+    return what if name == UNNAMED else f"{what} {name}"
+
+
+async def _check_broker(given: DifySource) -> Plain:
+    name = _named("broker", given.name)
+    try:
+        async with sources.broker(given) as broker:
+            look = await broker.sample(utc_now())
+    except DifyMetricError as error:
+        return {"check": name, "is_well": False, "result": str(error)}
+    waiting = sum(sample.ready or 0 for sample in look.samples)
+    told = f"{_number(len(look.samples), 'queues')}, {_number(waiting, 'messages')} waiting"
+    return {"check": name, "is_well": not look.troubles, "result": "; ".join((told, *look.troubles))}
+
+
+async def _check_dify(settings: Settings, given: DifySource) -> Plain:
+    name = _named("dify", given.name)
+    try:
+        console = sources.console(settings, given)
+    except DifyMetricError as error:
+        return {"check": name, "is_well": False, "result": str(error)}
     async with console:
         try:
             workspace = await console.workspace_id()
@@ -226,6 +303,6 @@ async def _check_dify(settings: Settings) -> Plain:
             apps = integer(await console.get(APPS.path, {"page": "1", "limit": "1"}), "total") or 0
             version = ".".join(map(str, console.version)) if console.version else "of unknown version"
             told = f"signed in to Dify {version}, workspace {workspace}, {_number(apps, 'apps')}"
-            return {"check": "dify", "is_well": True, "result": told}
+            return {"check": name, "is_well": True, "result": told}
         except DifyMetricError as error:
-            return {"check": "dify", "is_well": False, "result": str(error)}
+            return {"check": name, "is_well": False, "result": str(error)}

@@ -95,6 +95,11 @@ class Payers:
         for group in groups:
             group.sort(key=lambda entry: (entry.start or _EARLIEST, entry.end is not None), reverse=True)
 
+    def __len__(self) -> int:
+        """How many entries there are."""
+        groups = [*self._exact.values(), *(group for _, group in self._patterns.values())]
+        return sum(len(group) for group in groups)
+
     def find(
         self,
         *,

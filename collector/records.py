@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypeAlias
 
 import msgspec
 
@@ -67,6 +67,7 @@ class App(Record, frozen=True, kw_only=True):
     created_at: Instant | None = None  # UTC
     updated_at: Instant | None = None  # UTC
     deleted_at: Instant | None = None  # UTC; when we noticed
+    origin: str | None = None  # our name for the Dify it is in; None: read before there was more than one
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -302,6 +303,7 @@ class Pull(Record, frozen=True, kw_only=True):
     parse_failures: int  # records set aside
     error_class: str | None = None  # unauthorized, forbidden, not_found, unavailable, store, _OTHER
     is_complete: bool  # the walk reached the watermark
+    origin: str | None = None  # our name for the Dify it asked; None: read before there was more than one
 
 
 class QueueSample(Record, frozen=True, kw_only=True):
@@ -343,6 +345,7 @@ class Dataset(Record, frozen=True, kw_only=True):
     created_at: Instant | None = None  # UTC
     updated_at: Instant | None = None  # UTC
     deleted_at: Instant | None = None  # UTC; when we noticed
+    origin: str | None = None  # our name for the Dify it is in
 
 
 class DatasetDay(Record, frozen=True, kw_only=True):
@@ -461,7 +464,25 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     stream: str
     app_id: str  # "" for streams of the whole workspace
     complete_until: Instant  # UTC
+    origin: str = ""  # our name for the Dify, where `app_id` is ""; an app's id is no other Dify's
 
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of `stream` in `app_id` created from `complete_from` until `complete_until` is stored.
+
+    How far a back-fill has come: it goes back in time, and the next one goes on at `complete_from`.
+    """
+
+    table: ClassVar[str] = "reach"
+    source: str
+    stream: str
+    app_id: str
+    complete_from: Instant  # UTC
+    complete_until: Instant  # UTC
+
+
+Mark: TypeAlias = Watermark | Reach
+"""What is stored with a batch about its being complete."""
 
 FACTS: tuple[type[Record], ...] = (
     App,

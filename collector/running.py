@@ -6,8 +6,10 @@ person can act on. Nothing here opens the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from time import sleep
 from typing import Any, TypeAlias
 
 import httpx
@@ -18,6 +20,8 @@ from collector.records import Record, Stored
 from collector.settings.written import Address
 
 Parameters: TypeAlias = Sequence[tuple[str, str]]
+
+LOOK_EVERY_SECONDS = 1.0
 
 BATCH = 5_000
 """Facts sent in one request."""
@@ -68,6 +72,35 @@ class Running:
     def reconciliation(self, parameters: Parameters) -> Mapping[str, Any]:
         """A reconciliation as `GET /api/v1/reconciliation` gives it."""
         return self._asked("GET", "/api/v1/reconciliation", params=list(parameters))
+
+    def back_fill(
+        self,
+        since: datetime,
+        only: Sequence[str],
+        on_progress: Callable[[str, int, int | None], None],
+        pause: Callable[[float], None] = sleep,
+    ) -> Sequence[Mapping[str, Any]]:
+        """Have the service read history, and tell how far it is until it is done. Who interrupts this stops it."""
+        state = self._asked("POST", "/api/v1/backfill", json={"since": since.isoformat(), "only": list(only)})
+        try:
+            while state["state"] == "running":
+                for each in state["progress"]:
+                    on_progress(each["stream"], each["done"], each["total"])
+                pause(LOOK_EVERY_SECONDS)
+                state = self._asked("GET", "/api/v1/backfill")
+        except KeyboardInterrupt:
+            self._asked("DELETE", "/api/v1/backfill")
+            raise
+        if state["state"] != "done":
+            raise DifyMetricError(
+                f"{self.url}: the back-fill was {state['state']}: {state['problem'] or 'by somebody'}"
+            )
+        pulls: Sequence[Mapping[str, Any]] = state["pulls"]
+        return pulls
+
+    def payers(self) -> Mapping[str, Any]:
+        """How far the service's payers' file reaches."""
+        return self._asked("GET", "/api/v1/payers")
 
     def put(self, records: Iterable[Record]) -> Stored:
         """Send facts; what became of them. Sending again changes nothing."""

@@ -12,13 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from time import monotonic
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -94,6 +103,17 @@ def show_pulls(pulls: Iterable[Mapping[str, Any]]) -> None:
     show_lines(("stream", "apps", "records", "set aside", "error"), lines, numbers=("apps", "records", "set aside"))
 
 
+def show_payers(found: Mapping[str, Any]) -> None:
+    """The users nobody pays for, those who ask most first."""
+    lines = [
+        (each["session_id"] or each["name"] or "", each["kind"], each["id"], f"{each['requests']:,}")
+        for each in found["unmapped"]
+    ]
+    if lines:
+        show_lines(("user", "kind", "id", "requests"), lines, numbers=("requests",))
+    say(f"{found['file']}: {found['entries']:,} entries; {len(lines):,} of {found['users']:,} users have none")
+
+
 def show_reconciliation(found: Mapping[str, Any]) -> None:
     """What nobody can explain, row by row; what has known causes, summed by cause."""
     rows: Sequence[Mapping[str, Any]] = found["rows"]
@@ -139,17 +159,51 @@ def show_lines(heads: Sequence[str], lines: Sequence[Sequence[str]], *, numbers:
     _show([Column(head, [line[place] for line in lines], head in numbers) for place, head in enumerate(heads)])
 
 
+LINE_EVERY_SECONDS = 30.0
+
+
+class Lines:
+    """Progress in words, for logs and pipes: a line for each stream now and then, none for what is quick."""
+
+    def __init__(self, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+        self._clock, self._say = clock, say
+        self._began: dict[str, tuple[float, int]] = {}  # by stream: when, and with how much done
+        self._said: dict[str, float] = {}
+
+    def tell(self, stream: str, done: int, total: int | None) -> None:
+        """So much is done."""
+        now = self._clock()
+        began, at_first = self._began.setdefault(stream, (now, done))
+        if now - self._said.setdefault(stream, now) < LINE_EVERY_SECONDS:
+            return
+        self._said[stream] = now
+        rate = (done - at_first) / (now - began)
+        words = f"{stream}: {done:,}" + (f" of {total:,}" if total else "") + f", {rate:,.1f}/s"
+        if total and rate > 0:
+            words += f", {_lasting(max(total - done, 0) / rate)} left"
+        self._say(words)
+
+
+def _lasting(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return (
+        f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min" if minutes else "1 min or less"
+    )
+
+
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A callable (stream, done, total or None) that draws bars while the context lasts, if stderr is a terminal."""
+    """A callable (stream, done, total or None): bars while the context lasts, or, where stderr is no terminal, a line
+    now and then."""
     if not sys.stderr.isatty():
-        yield lambda stream, done, total: None
+        yield Lines(monotonic, say).tell
         return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TaskProgressColumn(show_speed=True),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bars:

@@ -66,7 +66,7 @@ async def test_a_pass_over_dify_shows_on_every_face(tmp_path: Path, world: World
     assert {pull.error_class for pull in pulls} == {None}
     assert counted["runs"] > 0
     assert counted["messages"] > 0
-    assert 'dify_metric_source_up{source="console"} 1.0' in metrics
+    assert 'dify_metric_source_up{origin="dify",source="console"} 1.0' in metrics
     assert {pull.stream for pull in pulls} == {line["stream"] for line in ready["pulls"]}
 
 
@@ -114,7 +114,7 @@ async def test_a_dify_that_refuses_is_told_and_costs_no_page(tmp_path: Path, wor
         metrics = (await client.get("/metrics")).text
 
     assert pulls[0].error_class
-    assert 'dify_metric_source_up{source="console"} 0.0' in metrics
+    assert 'dify_metric_source_up{origin="dify",source="console"} 0.0' in metrics
 
 
 def test_an_address_that_cannot_be_listened_on_names_its_setting():

@@ -10,7 +10,21 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
-from collector.records import CONSOLE, DATABASE, STALE, App, Conversation, Feedback, Message, Record, Run
+from collector.records import (
+    CONSOLE,
+    DATABASE,
+    STALE,
+    ApiKey,
+    App,
+    Conversation,
+    Dataset,
+    DatasetDay,
+    Feedback,
+    Message,
+    Reach,
+    Record,
+    Run,
+)
 
 Rows: TypeAlias = Callable[[str, Sequence[object]], Sequence[tuple[object, ...]]]
 Kind = TypeVar("Kind", bound=Record)
@@ -23,6 +37,13 @@ _MESSAGE = "id, app_id, workspace_id, status, is_final, created_at, seen_at, run
 _CONVERSATION = "id, app_id, workspace_id, session_id, is_debug, created_at, seen_at, messages"
 _RATING = "id, app_id, workspace_id, message_id, from_source, rating, seen_at"
 
+_DAY = "id, dataset_id, seen_at, created_at, documents, words, segments"
+
+# A workspace's id is no other Dify's; where it is not told, our name for the Dify has to do.
+_IS_THERE = (
+    "deleted_at IS NULL AND workspace_id IS NOT DISTINCT FROM ? "
+    "AND (workspace_id IS NOT NULL OR origin IS NULL OR origin = ?)"
+)
 _HAS_ENDED = f"(is_final OR status = '{STALE}')"
 _UNREAD = f"{_HAS_ENDED} AND leaves_known IS NOT TRUE AND app_id IN (SELECT unnest(?))"
 _IS_OPEN = f"NOT is_final AND status <> '{STALE}' AND app_id IN (SELECT unnest(?))"
@@ -48,10 +69,33 @@ class Backlog:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
-    def live_apps(self, workspace_id: str | None) -> list[App]:
+    def live_apps(self, workspace_id: str | None, origin: str) -> list[App]:
         """The apps of a workspace that were there when last seen."""
-        where = "deleted_at IS NULL AND source = ? AND workspace_id IS NOT DISTINCT FROM ?"
-        return self._read(App, "id, workspace_id, name, seen_at", f"FROM app WHERE {where}", [CONSOLE, workspace_id])
+        tail = f"FROM app WHERE source = ? AND {_IS_THERE}"
+        return self._read(App, "id, workspace_id, name, seen_at", tail, [CONSOLE, workspace_id, origin])
+
+    def live_datasets(self, workspace_id: str | None, origin: str) -> list[Dataset]:
+        """The knowledge bases of a workspace that were there when last seen."""
+        tail = f"FROM dataset WHERE {_IS_THERE}"
+        return self._read(Dataset, "id, workspace_id, name, seen_at", tail, [workspace_id, origin])
+
+    def live_keys(self, apps: Iterable[str]) -> list[ApiKey]:
+        """The keys of apps that were there when last seen."""
+        tail = "FROM api_key WHERE deleted_at IS NULL AND app_id IN (SELECT unnest(?))"
+        return self._read(ApiKey, "id, app_id, workspace_id, fingerprint, seen_at", tail, [list(apps)])
+
+    def last_days(self) -> list[DatasetDay]:
+        """What every knowledge base held when it was last looked at."""
+        tail = "FROM dataset_day QUALIFY row_number() OVER (PARTITION BY dataset_id ORDER BY created_at DESC) = 1"
+        return self._read(DatasetDay, _DAY, tail, [])
+
+    def last_complete(self, origin: str) -> dict[str, datetime]:
+        """When each stream of the whole workspace was last read to its end, or refused to us."""
+        sql = (
+            "SELECT stream, max(created_at) FROM pull WHERE origin = ? AND app_id IS NULL "
+            "AND (is_complete OR error_class IN ('forbidden', 'not_found')) GROUP BY stream"
+        )
+        return {str(stream): cast("datetime", at) for stream, at in self._rows(sql, [origin])}
 
     def open_runs(self, apps: Iterable[str]) -> list[Run]:
         """Runs that may still change, the oldest first."""
@@ -96,6 +140,26 @@ class Backlog:
     def unread_conversation_counts(self, apps: Iterable[str]) -> dict[str, int]:
         """How many conversations `unread_conversations` would give, by app; apps without any are left out."""
         return self._counts(f"SELECT c.app_id, count(*) {_UNREAD_TALKS} GROUP BY c.app_id", apps)
+
+    def reach(self, stream: str, app_id: str) -> Reach | None:
+        """How far back a listing was read; None where no back-fill has told."""
+        sql = "SELECT complete_from, complete_until FROM reach WHERE source = ? AND stream = ? AND app_id = ?"
+        found = cast("Sequence[tuple[datetime, datetime]]", self._rows(sql, [CONSOLE, stream, app_id]))
+        names = {"source": CONSOLE, "stream": stream, "app_id": app_id}
+        return next((Reach(complete_from=low, complete_until=high, **names) for low, high in found), None)
+
+    def run_from(self, app_id: str, at: datetime, triggered_from: str) -> str | None:
+        """The oldest run that we know of those created at `at` or later."""
+        sql = (
+            "SELECT id FROM run WHERE app_id = ? AND created_at >= ? AND triggered_from = ? ORDER BY created_at LIMIT 1"
+        )
+        return next((str(key) for (key,) in self._rows(sql, [app_id, at, triggered_from])), None)
+
+    def run_count(self, app_id: str, at: datetime, triggered_from: str) -> int:
+        """How many runs we know of those created at `at` or later."""
+        sql = "SELECT count(*) FROM run WHERE app_id = ? AND created_at >= ? AND triggered_from = ?"
+        ((found,),) = self._rows(sql, [app_id, at, triggered_from])
+        return int(cast("int", found))
 
     def ratings(self, app_id: str) -> list[Feedback]:
         """The ratings of an app that were not withdrawn."""

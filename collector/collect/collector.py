@@ -23,7 +23,9 @@ from collector.collect.backlog import Backlog, Rows, UnreadConversation
 from collector.collect.listings import Listings
 from collector.collect.passes import Clock, Options, Pass, Progress, Put, Question, ReadWatermark
 from collector.collect.releases import Releases
+from collector.collect.statistics import STREAM as STATISTICS
 from collector.collect.statistics import Statistics
+from collector.collect.surroundings import AROUND, Surroundings
 from collector.errors import Unauthorized
 from collector.pull.console import Console
 from collector.pull.endpoints import APPS, DEBUG_STREAMS, FLOW_MODES, STREAMS, TALKING_MODES
@@ -40,6 +42,16 @@ Unread = TypeVar("Unread")
 
 COMPLETION = "completion"
 MESSAGES, NODES, FEEDBACK = "messages", "node-executions", "feedback"
+
+STREAM_NAMES: tuple[str, ...] = tuple(
+    dict.fromkeys(
+        (
+            *(each.stream for table in (STREAMS, DEBUG_STREAMS) for listed in table.values() for each in listed),
+            *(MESSAGES, NODES, FEEDBACK, STATISTICS, *AROUND),
+        )
+    )
+)
+"""What a pass can be told to read only."""
 
 CHUNK = 1000
 """Runs or conversations asked about between two looks at the backlog."""
@@ -93,15 +105,17 @@ class Collector:
         self._console = console
         self._options = options or Options()
         rules = Rules(open_run_max_age=self._options.open_run_max_age, message_open_for=self._options.message_open_for)
-        self._reader = Reader(console, clock, rules)
-        self._listings = Listings(self._reader, watermark, self.warnings)
+        self._reader = Reader(console, clock, rules, self._options.origin)
+        self._listings = Listings(self._reader, Backlog(rows), watermark, self.warnings)
         self._backlog = Backlog(rows)
         self._failures: Counter[str] = Counter()  # by what was asked about
         self._rated_at: dict[str, datetime] = {}  # by app
         self._talked: dict[str, tuple[int | None, int]] = {}  # by conversation: its messages, times asked
         self._mentions_since: datetime | None = None
         self._releases = Releases(rows)
+        self._surroundings = Surroundings(self._reader, self._backlog, watermark)
         self._statistics = Statistics(console, rows, watermark)
+        self._is_listed = False  # Dify answered when asked for its apps
         self._unknown: set[str] = set()  # apps of a mode we do not know
         failing: dict[tuple[str, str | None], str | None] = {}
         self._new_pass = partial(
@@ -111,6 +125,7 @@ class Collector:
     async def aclose(self) -> None:
         """Let go of what was to go on in the next pass."""
         await self._listings.aclose()
+        await self._surroundings.aclose()
 
     async def collect(self) -> list[Pull]:
         """One pass. Raises StoreError; whatever Dify does is in the Pulls."""
@@ -120,16 +135,21 @@ class Collector:
             await self._releases.note(one_pass, self._console.version, self._reader.workspace_id)
             async for _ in together((partial(self._app, one_pass, app) for app in apps.values()), one_pass.width):
                 pass
+            if self._is_listed:
+                await self._surroundings.read(one_pass, apps)
             await one_pass.flush()
             await self._open(one_pass, apps)
-            await self._talks(one_pass, apps)
+            if one_pass.wants(MESSAGES):
+                await self._talks(one_pass, apps)
             await self._mentions(one_pass, apps)
-            await self._statistics.read(one_pass, list(apps.values()), self._reader.workspace_id)
-            await self._leaves(one_pass, apps)
+            if one_pass.wants(STATISTICS):
+                await self._statistics.read(one_pass, list(apps.values()), self._reader.workspace_id)
+            if one_pass.wants(NODES):
+                await self._leaves(one_pass, apps)
             await one_pass.flush()
         except BaseException as error:
             # What a paused walk had read last may not be stored: it begins anew.
-            await self._listings.aclose()
+            await self.aclose()
             if not isinstance(error, Unauthorized):
                 raise
             self.warnings["unauthorized"] += 1
@@ -147,13 +167,17 @@ class Collector:
                 yield step
             yield await self._vanished(one_pass, found)
 
-        await one_pass.follow(one_pass.tally(APPS.stream, None), steps())
+        tally = one_pass.tally(APPS.stream, None)
+        await one_pass.follow(tally, steps())
+        self._is_listed = tally.error is None
         return found
 
     async def _vanished(self, one_pass: Pass, found: Apps) -> Step:
         """Apps that are listed no more and of which Dify says that they are gone; their history stays."""
         step = Step(requests=0)
-        for app in await one_pass.stored(partial(self._backlog.live_apps, self._reader.workspace_id)):
+        for app in await one_pass.stored(
+            partial(self._backlog.live_apps, self._reader.workspace_id, self._options.origin)
+        ):
             if app.id not in found:
                 step.requests += 1
                 if await self._reader.is_app_gone(app.id):
@@ -168,9 +192,14 @@ class Collector:
             self.warnings["unknown_mode"] += 1
             log.warning("app mode unknown", app=app.name, mode=mode, next="its runs and messages are not read")
         for endpoint in STREAMS.get(mode, ()) + (DEBUG_STREAMS.get(mode, ()) if self._options.debug_runs else ()):
-            await self._listings.read(one_pass, app, endpoint)
+            if one_pass.wants(endpoint.stream):
+                await self._listings.read(one_pass, app, endpoint)
         last = self._rated_at.get(app.id)
-        if mode in TALKING_MODES and (last is None or one_pass.began - last >= self._options.feedback_every):
+        if (
+            one_pass.wants(FEEDBACK)
+            and mode in TALKING_MODES
+            and (last is None or one_pass.began - last >= self._options.feedback_every)
+        ):
             await one_pass.follow(one_pass.tally(FEEDBACK, app, marks=True), self._ratings(one_pass, app))
 
     async def _ratings(self, one_pass: Pass, app: App) -> AsyncIterator[Step]:

@@ -10,17 +10,18 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
+from collector.collect.backlog import Backlog
 from collector.collect.passes import Pass, ReadWatermark
 from collector.collect.tally import Tally
 from collector.errors import DifyMetricError
-from collector.pull.endpoints import Endpoint
+from collector.pull.endpoints import Endpoint, Paging
 from collector.pull.reader import Reader, Step
-from collector.records import CONSOLE, App, Conversation, Run
+from collector.records import CONSOLE, App, Conversation, Reach, Run
 
 log = structlog.get_logger()
 
@@ -40,8 +41,9 @@ class _FirstWalk:
 class Listings:
     """Reads listings; `warnings` counts what the log warned of."""
 
-    def __init__(self, reader: Reader, watermark: ReadWatermark, warnings: Counter[str]) -> None:
+    def __init__(self, reader: Reader, backlog: Backlog, watermark: ReadWatermark, warnings: Counter[str]) -> None:
         self._reader = reader
+        self._backlog = backlog
         self._watermark = watermark
         self._warnings = warnings
         self._paused: dict[tuple[str, str], _FirstWalk] = {}
@@ -61,13 +63,20 @@ class Listings:
         options = one_pass.options
         mark = await one_pass.stored(partial(self._watermark, CONSOLE, endpoint.stream, app.id))
         walk = self._paused.get((endpoint.stream, app.id))
-        known_to = mark or (walk.newest if walk else None)
+        reach = None
+        if options.back_to is not None:
+            reach = await one_pass.stored(partial(self._backlog.reach, endpoint.stream, app.id))
+        known_to = mark or (walk.newest if walk else None) or (reach.complete_until if reach else None)
         if known_to is not None:
             until = known_to - options.overlap
             async for step in self._reader.listing(
                 endpoint, app, max(until, options.since) if options.since else until
             ):
                 yield step
+        if options.back_to is not None:
+            async for step in self._backwards(one_pass, app, endpoint, tally, reach):
+                yield step
+            return
         if mark is not None:
             return
         if walk is None:
@@ -77,6 +86,32 @@ class Listings:
         walk.newest = one_pass.began
         async for step in self._first_steps(one_pass, app, endpoint, walk, tally):
             yield step
+
+    async def _backwards(
+        self, one_pass: Pass, app: App, endpoint: Endpoint, tally: Tally, reach: Reach | None
+    ) -> AsyncIterator[Step]:
+        """From where the last back-fill stopped, back to where this one goes; each page says how far that is."""
+        back_to = one_pass.options.back_to or one_pass.began
+        low = reach.complete_from if reach else None
+        if low is not None and low <= back_to:
+            return
+        triggered_from = endpoint.params.get("triggered_from", "")
+        start, done, total = None, 0, None
+        if endpoint.paging is Paging.CURSOR:
+            total = await self._counted(app) if app.created_at and app.created_at >= back_to else None
+            if low is not None:
+                start = await one_pass.stored(partial(self._backlog.run_from, app.id, low, triggered_from))
+                done = await one_pass.stored(partial(self._backlog.run_count, app.id, low, triggered_from))
+        async for step in self._reader.listing(endpoint, app, back_to, start, low):
+            done += sum(isinstance(record, Run | Conversation) for record in step.records) + step.parse_failures
+            total = total if total is not None else step.total
+            one_pass.listed(tally, done, max(done, total) if total is not None else None)
+            if (at := _oldest(step)) and endpoint.sorted_by == "created_at" and not step.parse_failures:
+                # Of the last second on the page, the next page may hold more.
+                low = at + timedelta(seconds=1) if low is None else min(low, at + timedelta(seconds=1))
+                step.marks.append(_reach(one_pass, app, endpoint, max(low, back_to)))
+            yield step
+        yield Step(requests=0, marks=[_reach(one_pass, app, endpoint, back_to)])
 
     async def _first_steps(
         self, one_pass: Pass, app: App, endpoint: Endpoint, walk: _FirstWalk, tally: Tally
@@ -106,6 +141,7 @@ class Listings:
         """Warn when Dify counts more runs than it listed."""
         if walk.total and walk.listed < walk.total:
             self._warnings["listing_incomplete"] += 1
+            tally.missing = walk.total - walk.listed
             log.warning(
                 "listing incomplete",
                 stream=tally.stream,
@@ -119,3 +155,12 @@ class Listings:
         with suppress(DifyMetricError):  # only a comparison: the walk itself will say what is wrong
             return await self._reader.run_count(app)
         return None
+
+
+def _oldest(step: Step) -> datetime | None:
+    return min((r.created_at for r in step.records if isinstance(r, Run | Conversation) and r.created_at), default=None)
+
+
+def _reach(one_pass: Pass, app: App, endpoint: Endpoint, low: datetime) -> Reach:
+    high = one_pass.began - one_pass.options.margin
+    return Reach(source=CONSOLE, stream=endpoint.stream, app_id=app.id, complete_from=low, complete_until=high)

@@ -20,11 +20,11 @@ from collector.collect.tally import Tally
 from collector.errors import DifyMetricError, Forbidden, StoreError, Unauthorized, Unavailable
 from collector.pull.reader import Step
 from collector.pull.together import together
-from collector.records import CONSOLE, App, Pull, Record, Stored, Watermark
+from collector.records import CONSOLE, App, Mark, Pull, Record, Stored, Watermark
 
 Clock: TypeAlias = Callable[[], datetime]
-Put: TypeAlias = Callable[[Iterable[Record], Iterable[Watermark]], Stored]
-ReadWatermark: TypeAlias = Callable[[str, str, str], "datetime | None"]
+Put: TypeAlias = Callable[[Iterable[Record], Iterable[Mark]], Stored]
+ReadWatermark: TypeAlias = Callable[..., "datetime | None"]
 Progress: TypeAlias = Callable[[str, int, "int | None"], None]
 """Called with a stream, how much of it is done, and how much there is (None: not known)."""
 
@@ -32,9 +32,6 @@ Question: TypeAlias = tuple[str, str, Callable[[], Awaitable[Step]]]
 """The id of the app it is about, the id of what is asked about, and the asking."""
 
 Known = TypeVar("Known")
-
-BATCH = 2000
-"""Records put at once."""
 
 MOST_OUTAGES = 6
 """Streams in a row that Dify could not answer, after which a pass asks no more."""
@@ -44,6 +41,9 @@ MOST_OUTAGES = 6
 class Options:
     """How far and how much a pass reads."""
 
+    origin: str = "dify"  # our name for the Dify that is asked
+    back_to: datetime | None = None  # a back-fill: history is read back to here, watermark or not; None: none
+    only: frozenset[str] | None = None  # streams that are read; None: all
     since: datetime | None = None  # nothing created before is asked for; None: all there is
     overlap: timedelta = timedelta(minutes=10)  # read again behind the watermark: what Dify wrote late
     margin: timedelta = timedelta(minutes=1)  # by how much Dify's clock may be behind ours
@@ -54,6 +54,7 @@ class Options:
     open_run_max_age: timedelta = timedelta(hours=24)
     message_open_for: timedelta = timedelta(minutes=10)
     debug_runs: bool = False  # read console test runs too
+    batch: int = 2000  # records put at once
     read_completions: bool = False  # read messages of completion apps: Dify marks them as read by that
 
 
@@ -85,7 +86,7 @@ class Pass:
         self._clock = clock
         self._outages = 0
         self._records: list[Record] = []  # held, with what follows
-        self._marks: list[Watermark] = []
+        self._marks: list[Mark] = []
         self._putting = asyncio.Lock()
         self._refused: StoreError | None = None
         self._listed: dict[str, dict[str, tuple[int, int | None]]] = {}  # by stream and app: how much, of how much
@@ -104,25 +105,30 @@ class Pass:
 
     def tally(self, stream: str, app: App | None, *, marks: bool = False) -> Tally:
         """A count for one stream, beginning now; `marks`: its end sets the stream's watermark."""
-        return Tally(stream, app, self._clock(), marks)
+        return Tally(stream, app, self._clock(), self.options.origin, marks)
 
-    def watermark(self, stream: str, app: App) -> Watermark:
-        """What may be said of a stream read to its end in this pass."""
+    def watermark(self, stream: str, app: App | None) -> Watermark:
+        """What may be said of a stream (of the workspace: app None) read to its end in this pass."""
         until = self.began - self.options.margin
-        return Watermark(source=CONSOLE, stream=stream, app_id=app.id, complete_until=until)
+        app_id, origin = (app.id, "") if app else ("", self.options.origin)
+        return Watermark(source=CONSOLE, stream=stream, app_id=app_id, complete_until=until, origin=origin)
 
     async def stored(self, ask: Callable[[], Known]) -> Known:
         """Ask the store without holding up the event loop."""
         return await asyncio.to_thread(ask)
 
-    async def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> None:
+    def wants(self, stream: str) -> bool:
+        """Whether a stream is read in this pass."""
+        return self.options.only is None or stream in self.options.only
+
+    async def put(self, records: Iterable[Record], watermarks: Iterable[Mark] = ()) -> None:
         """Hold records and watermarks until there is a batch of them, or `flush`.
 
         Batches go in order, so a watermark is stored with its records or after them, never before.
         """
         self._records += records
         self._marks += watermarks
-        if len(self._records) >= BATCH:
+        if len(self._records) >= self.options.batch:
             await self.flush()
 
     async def flush(self) -> None:
@@ -153,7 +159,7 @@ class Pass:
             self._check_outage()
             async for step in steps:
                 tally.add(step)
-                await self.put(step.records)
+                await self.put(step.records, step.marks)
         except StoreError:
             raise
         except DifyMetricError as error:
@@ -221,7 +227,7 @@ class Pass:
 
     async def _end(self, tally: Tally) -> None:
         pull = tally.pull(self._clock())
-        marks = [self.watermark(tally.stream, tally.app)] if tally.app and tally.marks and tally.is_complete else []
+        marks = [self.watermark(tally.stream, tally.app)] if tally.marks and tally.is_complete else []
         await self.put([pull], marks)
         self.complete.update((mark.stream, mark.app_id) for mark in marks)
         self.pulls.append(pull)

@@ -33,6 +33,7 @@ class Tally:
     stream: str
     app: App | None
     began: datetime
+    origin: str  # our name for the Dify that is asked
     marks: bool = False  # reaching its end sets the stream's watermark
     requests: int = 0
     pages: int = 0
@@ -40,6 +41,7 @@ class Tally:
     parse_failures: int = 0
     error: DifyMetricError | None = None
     is_interrupted: bool = False  # goes on in the next pass
+    missing: int = 0  # that Dify counts and does not list: reading again would not bring them
 
     @property
     def is_complete(self) -> bool:
@@ -67,7 +69,7 @@ class Tally:
         return Pull(
             source=CONSOLE,
             seen_at=ended,
-            id=f"{CONSOLE}/{self.stream}/{app_id or ''}/{self.began.isoformat()}",
+            id=f"{CONSOLE}/{self.origin}/{self.stream}/{app_id or ''}/{self.began.isoformat()}",
             stream=self.stream,
             app_id=app_id,
             created_at=self.began,
@@ -77,20 +79,20 @@ class Tally:
             records=self.records,
             parse_failures=self.parse_failures,
             error_class=error_name(self.error) if self.error else None,
-            is_complete=self.is_complete,
+            is_complete=self.is_complete and not self.missing,
+            origin=self.origin,
         )
 
     def tell(self, pull: Pull, *, again: bool) -> None:
         """One line: a warning when it failed, only for debugging when there was nothing or it failed `again`."""
+        about = {"stream": self.stream, "app": self.name, "origin": self.origin}
         counts = {"records": self.records, "pages": self.pages, "seconds": round(pull.seconds, 1)}
         if self.error:
-            (log.debug if again else log.warning)(
-                "pull failed", stream=self.stream, app=self.name, problem=str(self.error), **counts
-            )
+            (log.debug if again else log.warning)("pull failed", **about, problem=str(self.error), **counts)
         elif self.records or self.is_interrupted:
-            log.info("pull finished", stream=self.stream, app=self.name, **counts)
+            log.info("pull finished", **about, **counts)
         else:
-            log.debug("pull finished", stream=self.stream, app=self.name, **counts)
+            log.debug("pull finished", **about, **counts)
 
 
 def error_name(error: DifyMetricError) -> str:

@@ -12,6 +12,7 @@ from typing import Literal
 from collector.records import FINAL_RUN_STATUSES
 
 WORKSPACE, APP, MODE = "workspace_id", "app_id", "app_mode"
+DATASET = "dataset_id"
 PROVIDER, MODEL, NODE = "model_provider", "model_name", "node_type"
 
 CALL_BUCKETS = tuple(0.01 * 2**step for step in range(14))
@@ -22,6 +23,11 @@ RUN_BUCKETS = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0
 
 TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 """Seconds for one output token."""
+
+MOST_DATASETS = 200
+"""Knowledge bases that have a series of their own; the others are counted together."""
+
+TWO_DAYS = 2 * 86_400
 
 WINDOWS = {"5m": 300, "1d": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
 """The windows of the active users, in seconds."""
@@ -44,6 +50,8 @@ class Family:
     Counters and histograms count facts that became final since counting began; gauges tell of now. `when_final` adds
     the condition that a fact is final to measures that count open ones too. Estimates are left out, because the real
     calls replace them and a counter must not step back. Failures that did not happen are 0 under `_OTHER`.
+    `within_seconds` is how old a gauge's facts may be (None: of all times), `most` how many values its last label may
+    have: the others are put together as `_OTHER`.
     """
 
     name: str
@@ -53,11 +61,15 @@ class Family:
     buckets: tuple[float, ...] = ()
     when_final: bool = False
     known: Known | None = None
+    within_seconds: int | None = None
+    most: int | None = None
 
 
 _WORKFLOWS, _CHATS = ("workflow", "advanced-chat"), ("advanced-chat", "chat", "agent-chat")
 _ANSWERING = (*_CHATS, "completion")
 _CALL = (WORKSPACE, APP, PROVIDER, MODEL)
+
+_HELD: tuple[tuple[str, ...], Literal["gauge"]] = ((WORKSPACE, DATASET), "gauge")
 
 FAMILIES: tuple[Family, ...] = (
     Family("dify_llm_input_tokens_total", "input_tokens", (*_CALL, NODE)),
@@ -111,11 +123,54 @@ FAMILIES: tuple[Family, ...] = (
         (WORKSPACE, APP, "rating"),
         known=Known(_ANSWERING, {"rating": ("like", "dislike")}),
     ),
-    Family("dify_metric_collect_duration_seconds", "pull_duration", ("stream",), "histogram", RUN_BUCKETS),
-    Family("dify_metric_collect_errors_total", "pull_failures", ("stream", "error_class")),
-    Family("dify_metric_parse_failures_total", "parse_failures", ("stream",)),
-    Family("dify_metric_last_success_timestamp_seconds", "last_complete_pull", ("stream",), "gauge"),
-    Family("dify_metric_watermark_timestamp_seconds", "complete_until", ("stream",), "gauge"),
+    Family("dify_knowledge_documents", "knowledge_documents", *_HELD, within_seconds=TWO_DAYS, most=MOST_DATASETS),
+    Family("dify_knowledge_segments", "knowledge_segments", *_HELD, within_seconds=TWO_DAYS, most=MOST_DATASETS),
+    Family("dify_knowledge_retrievals_total", "retrievals", (WORKSPACE, DATASET), most=MOST_DATASETS),
+    Family("dify_queue_messages", "queue_messages", ("broker", "queue"), "gauge", within_seconds=900),
+    Family(
+        "dify_queue_oldest_message_timestamp_seconds",
+        "queue_oldest_message",
+        ("broker", "queue"),
+        "gauge",
+        within_seconds=900,
+    ),
+    Family(
+        "dify_metric_collect_duration_seconds",
+        "pull_duration",
+        (
+            "origin",
+            "stream",
+        ),
+        "histogram",
+        RUN_BUCKETS,
+    ),
+    Family("dify_metric_collect_errors_total", "pull_failures", ("origin", "stream", "error_class")),
+    Family(
+        "dify_metric_parse_failures_total",
+        "parse_failures",
+        (
+            "origin",
+            "stream",
+        ),
+    ),
+    Family(
+        "dify_metric_last_success_timestamp_seconds",
+        "last_complete_pull",
+        (
+            "origin",
+            "stream",
+        ),
+        "gauge",
+    ),
+    Family(
+        "dify_metric_watermark_timestamp_seconds",
+        "complete_until",
+        (
+            "origin",
+            "stream",
+        ),
+        "gauge",
+    ),
 )
 
 COST = "dify_llm_cost_{currency}_total"

@@ -41,6 +41,7 @@ class Taken(BaseModel):
 class Passed(BaseModel):
     """One pass over one stream of one app."""
 
+    origin: str | None = Field(description="Our name for the Dify it asked.")
     stream: str
     app_id: str | None
     records: int
@@ -55,16 +56,8 @@ class Passes(BaseModel):
     pulls: list[Passed]
 
 
-def router(
-    service: Service,
-    put: Callable[[Sequence[Record]], Stored],
-    pull: Callable[[], Awaitable[Sequence[Pull]]] | None,
-    *,
-    token: str | None,
-    is_local: bool,
-) -> APIRouter:
-    """The routes. `pull` is None where no Dify is set; `is_local` says that only this machine can reach us."""
-    routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES)
+def admission(token: str | None, *, is_local: bool) -> Callable[[Request], None]:
+    """Who may come in: raises the HTTP error for who may not."""
 
     def admit(request: Request) -> None:
         if token is None and is_local:
@@ -81,6 +74,22 @@ def router(
                 "Authorization: wanted 'Bearer ' and the ingest_token of this collector",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+
+    return admit
+
+
+def router(
+    service: Service,
+    put: Callable[[Sequence[Record]], Stored],
+    pull: Callable[[], Awaitable[Sequence[Pull]]] | None,
+    *,
+    token: str | None,
+    is_local: bool,
+) -> APIRouter:
+    """The routes. `pull` is None where no Dify is set; `is_local` says that only this machine can reach us."""
+    routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES)
+
+    admit = admission(token, is_local=is_local)
 
     @routes.get("/api/v1/service", summary="Which collector this is · 服务信息")
     async def about() -> Service:

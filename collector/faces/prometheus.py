@@ -31,6 +31,9 @@ from collector.measures.query import Rows
 from collector.period import Period
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+OTHER = "_OTHER"
+"""The label of what has no series of its own."""
+
 SLACK = timedelta(days=1)
 """Dify's clock may be ahead of ours; what it dates into the near future has happened."""
 
@@ -55,10 +58,13 @@ _COUNTED: tuple[Wanted, ...] = (
     ),
     (_COST, (*COST_LABELS, "currency")),
 )
-_OF_NOW: tuple[Wanted, ...] = (
-    *((measure, family.labels) for family, measure in _SINGLE.items() if family.kind == "gauge"),
-    (_APPS, INFO_LABELS),
-)
+_GAUGES = {family: measure for family, measure in _SINGLE.items() if family.kind == "gauge"}
+_AGES = sorted({family.within_seconds for family in _GAUGES if family.within_seconds is not None})
+_OF_NOW: Mapping[int | None, tuple[Wanted, ...]] = {
+    age: tuple((measure, family.labels) for family, measure in _GAUGES.items() if family.within_seconds == age)
+    for age in (None, *_AGES)
+}
+"""The gauges, by how old their facts may be."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,11 @@ class Exposition(Collector):
     def _metrics(self, now: datetime) -> Iterator[Metric]:
         since = Period(self._counting_since, max(now, self._counting_since) + SLACK, ZoneInfo("UTC"))
         found = numbers(_COUNTED, self._rows, since, Moment.FINISHED)
-        found |= numbers(_OF_NOW, self._rows, Period(EPOCH, now + SLACK, ZoneInfo("UTC")), Moment.CREATED)
+        for age, wanted in _OF_NOW.items():
+            oldest = EPOCH if age is None else now - timedelta(seconds=age)
+            found |= numbers(wanted, self._rows, Period(oldest, now + SLACK, ZoneInfo("UTC")), Moment.CREATED)
+        ever = Period(EPOCH, now + SLACK, ZoneInfo("UTC"))
+        found |= numbers(((_APPS, INFO_LABELS),), self._rows, ever, Moment.CREATED)
         for family in FAMILIES:
             if family.kind == "histogram":
                 yield self._histogram(family, found)
@@ -127,9 +137,9 @@ class Exposition(Collector):
     def _family(self, family: Family, values: Values) -> Metric:
         measure = CATALOGUE.measure(family.measure)
         if family.kind == "gauge":
-            return _filled(GaugeMetricFamily(family.name, measure.help, labels=family.labels), values)
+            return _filled(GaugeMetricFamily(family.name, measure.help, labels=family.labels), _bounded(values, family))
         metric = CounterMetricFamily(family.name, said_of(measure), labels=family.labels)
-        return _filled(metric, self._readings.raised(family.name, values))
+        return _filled(metric, self._readings.raised(family.name, _bounded(values, family)))
 
     def _histogram(self, family: Family, found: Mapping[Measure, Values]) -> Metric:
         made = _HISTOGRAMS[family]
@@ -198,6 +208,17 @@ def _in_name(currency: str) -> str:
     """A currency as part of a name: usd; whatever else Dify may say is spelled so that no two are one."""
     spelled = (each if each.isascii() and each.isalnum() else f"u{ord(each):x}" for each in currency.lower())
     return "".join(spelled) or "unknown"
+
+
+def _bounded(values: Values, family: Family) -> Values:
+    """The values with no more of the last label than the family may have; the rest together."""
+    if family.most is None or len(kept := sorted({labels[-1] for labels in values})) <= family.most:
+        return values
+    own, found = set(kept[: family.most]), dict[Labels, float]()
+    for labels, value in values.items():
+        place = labels if labels[-1] in own else (*labels[:-1], OTHER)
+        found[place] = found.get(place, 0.0) + value
+    return found
 
 
 def _tallied(tally: Tally) -> Metric:

@@ -59,10 +59,17 @@ _SUBJECTS = {
     "conversation": "Messages, conversations and users · 消息、会话与用户",
     "feedback": "Ratings · 评价",
     "request": "Requests · 请求",
+    "dataset": "Knowledge · 知识库",
+    "dataset_day": "Knowledge · 知识库",
+    "retrieval": "Knowledge · 知识库",
+    "queue_sample": "Queues · 队列",
+    "model": "Models and keys · 模型与密钥",
+    "api_key": "Models and keys · 模型与密钥",
     "pull": "Our own pulls · 采集",
     "watermark": "Our own pulls · 采集",
 }
 """Table of a measure's facts -> the heading it stands under."""
+_AS_DIFY = "As Dify's own statistics count · Dify 统计口径"
 
 
 def reference(settings: Iterable[Setting]) -> str:
@@ -106,7 +113,9 @@ def _measure(measures: Sequence[Measure], shared: Sequence[Dimension]) -> str:
 
 
 def _subject(measure: Measure) -> str:
-    """The heading: of a measure over several tables, that of requests, or else the last."""
+    """The heading: Dify's own statistics have theirs, what is over several tables that of requests."""
+    if measure.name.startswith("dify_"):
+        return _AS_DIFY
     tables = [facts.table for facts in measure.facts]
     return _SUBJECTS["request" if "request" in tables else tables[-1]]
 

@@ -12,14 +12,20 @@ from types import MappingProxyType
 
 from collector.measures.fragments import Facts, qualify
 from collector.records import (
+    ApiKey,
     App,
     Conversation,
+    Dataset,
+    DatasetDay,
     Feedback,
     Message,
+    Model,
     ModelCall,
     NodeExecution,
     Pull,
+    QueueSample,
     Request,
+    Retrieval,
     Run,
     Watermark,
 )
@@ -48,7 +54,10 @@ class Dimension:
         object.__setattr__(self, "columns", MappingProxyType(columns))
 
 
-_OF_APPS: tuple[Facts, ...] = (Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request, Pull, Watermark)
+_OF_APPS: tuple[Facts, ...] = (
+    *(Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request),
+    *(Retrieval, ApiKey, Pull, Watermark),
+)
 _APP_JOINS = {facts: (f"LEFT JOIN app ON app.id = {facts.table}.app_id",) for facts in _OF_APPS}
 
 CALL_RUN = "LEFT JOIN run ON run.id = model_call.run_id"
@@ -72,6 +81,11 @@ _ASKER: Mapping[Facts, tuple[str, ...]] = {
 
 def _same(name: str, *all_facts: Facts) -> dict[Facts, str]:
     return dict.fromkeys(all_facts, name)
+
+
+_DATASET_JOINS: dict[Facts, tuple[str, ...]] = {
+    facts: (f"LEFT JOIN dataset ON dataset.id = {facts.table}.dataset_id",) for facts in (DatasetDay, Retrieval)
+}
 
 
 def _workspace(facts: Facts) -> str:
@@ -112,7 +126,10 @@ WORKSPACE_ID = Dimension(
     title="Workspace id",
     title_zh="工作空间 ID",
     help="Dify's id of the workspace (tenant).",
-    columns={**{facts: _workspace(facts) for facts in _OF_APPS}, App: "workspace_id"},
+    columns={
+        **{facts: _workspace(facts) for facts in _OF_APPS},
+        **_same("workspace_id", App, Dataset, DatasetDay, Model),
+    },
     joins=_APP_JOINS,
     is_label=True,
 )
@@ -121,7 +138,7 @@ MODEL_PROVIDER = Dimension(
     title="Model provider",
     title_zh="模型供应商",
     help="Provider of the model, as organisation/plugin/name.",
-    columns=_same("model_provider", ModelCall),
+    columns=_same("model_provider", ModelCall, Model),
     is_label=True,
 )
 MODEL_NAME = Dimension(
@@ -129,7 +146,7 @@ MODEL_NAME = Dimension(
     title="Model",
     title_zh="模型",
     help="Name of the model; null where Dify does not tell it.",
-    columns=_same("model_name", ModelCall),
+    columns=_same("model_name", ModelCall, Model),
     is_label=True,
 )
 NODE_TYPE = Dimension(
@@ -146,7 +163,7 @@ USER_ID = Dimension(
     title_zh="用户 ID",
     help="Dify's id of the end user or account. Dify gives one person an end user id in each app.",
     columns={
-        **_same("user_id", Message, Conversation, Feedback),
+        **_same("user_id", Message, Conversation, Feedback, Retrieval),
         **_same("coalesce(run.user_id, message.user_id)", Run, ModelCall, NodeExecution),
     },
     joins=_ASKER,
@@ -157,7 +174,7 @@ USER_KIND = Dimension(
     title_zh="用户类型",
     help="end_user or account (of the console).",
     columns={
-        **_same("user_kind", Message, Conversation),
+        **_same("user_kind", Message, Conversation, Retrieval),
         **_same("coalesce(run.user_kind, message.user_kind)", Run, ModelCall, NodeExecution),
     },
     joins=_ASKER,
@@ -265,7 +282,7 @@ KEY_FINGERPRINT = Dimension(
     title="Key fingerprint",
     title_zh="密钥指纹",
     help="First 16 hex digits of the SHA-256 of the app key; the key itself is stored nowhere.",
-    columns=_same("key_fingerprint", Request),
+    columns={Request: "key_fingerprint", ApiKey: "fingerprint"},
 )
 INTERRUPTED_BY = Dimension(
     name="interrupted_by",
@@ -286,8 +303,93 @@ SOURCE = Dimension(
     name="source",
     title="Source",
     title_zh="数据来源",
-    help="Who told us: console, database, tap or file.",
-    columns=_same("source", *_OF_APPS),
+    help="Who told us: console, database, tap, file or broker.",
+    columns=_same("source", *_OF_APPS, App, Dataset, DatasetDay, Model, QueueSample),
+)
+ORIGIN = Dimension(
+    name="origin",
+    title="Dify",
+    title_zh="Dify 实例",
+    help="Our name for the Dify it happened in, as the settings say; null for what was read before there were names.",
+    columns={
+        **_same("app.origin", *(facts for facts in _OF_APPS if facts not in (Pull, Retrieval, Watermark))),
+        **_same("dataset.origin", DatasetDay, Retrieval),
+        **_same("origin", App, Dataset, Pull),
+        Watermark: "coalesce(nullif(origin, ''), app.origin)",
+    },
+    joins={facts: joins for facts, joins in (_APP_JOINS | _DATASET_JOINS).items() if facts is not Pull},
+    is_label=True,
+)
+DATASET_ID = Dimension(
+    name="dataset_id",
+    title="Knowledge base id",
+    title_zh="知识库 ID",
+    help="Dify's id of the knowledge base.",
+    columns={**_same("dataset_id", DatasetDay, Retrieval), Dataset: "id"},
+    is_label=True,
+)
+DATASET_NAME = Dimension(
+    name="dataset_name",
+    title="Knowledge base",
+    title_zh="知识库",
+    help="The knowledge base's name as it is now.",
+    columns={**_same("dataset.name", DatasetDay, Retrieval), Dataset: "name"},
+    joins=_DATASET_JOINS,
+)
+INDEXING_TECHNIQUE = Dimension(
+    name="indexing_technique",
+    title="Indexing",
+    title_zh="索引方式",
+    help="high_quality (by an embedding model) or economy (by keywords).",
+    columns={**_same("dataset.indexing_technique", DatasetDay, Retrieval), Dataset: "indexing_technique"},
+    joins=_DATASET_JOINS,
+)
+RETRIEVED_FROM = Dimension(
+    name="retrieved_from",
+    title="Retrieved from",
+    title_zh="检索来源",
+    help="Who asked the knowledge base: app, or hit_testing in the console.",
+    columns={Retrieval: "origin"},
+    is_label=True,
+)
+MODEL_KIND = Dimension(
+    name="model_kind",
+    title="Kind of model",
+    title_zh="模型类型",
+    help="llm, text-embedding, rerank, speech2text, tts or moderation.",
+    columns={Model: "kind"},
+    is_label=True,
+)
+QUEUE = Dimension(
+    name="queue",
+    title="Queue",
+    title_zh="队列",
+    help="Celery's queue, or Dify's waiting list of workspaces; `_OTHER` for those that are none of Dify's.",
+    columns={QueueSample: "CASE WHEN kind = 'other' THEN '_OTHER' ELSE queue END"},
+    is_label=True,
+)
+QUEUE_NAME = Dimension(
+    name="queue_name",
+    title="Queue name",
+    title_zh="队列名称",
+    help="The queue's name as the broker has it, those that are none of Dify's too.",
+    columns={QueueSample: "queue"},
+)
+QUEUE_KIND = Dimension(
+    name="queue_kind",
+    title="Kind of queue",
+    title_zh="队列类型",
+    help="served, unserved (no default worker takes from it), workspace or other.",
+    columns={QueueSample: "kind"},
+    is_label=True,
+)
+BROKER = Dimension(
+    name="broker",
+    title="Broker",
+    title_zh="消息代理",
+    help="Our name for the broker.",
+    columns={QueueSample: "broker"},
+    is_label=True,
 )
 IS_DEBUG = Dimension(
     name="is_debug",
@@ -313,8 +415,8 @@ IS_VISION = Dimension(
     name="is_vision",
     title="With image",
     title_zh="视觉调用",
-    help="The prompt held an image; null when not told.",
-    columns=_same("is_vision", ModelCall),
+    help="The prompt held an image, null when not told; of models: they can take one.",
+    columns=_same("is_vision", ModelCall, Model),
     kind=bool,
 )
 MODALITY = Dimension(
@@ -325,6 +427,52 @@ MODALITY = Dimension(
     columns={ModelCall: "CASE WHEN is_vision THEN 'vision' WHEN NOT is_vision THEN 'text' END"},
     is_label=True,
 )
+
+
+def _payer(facts: Facts, name: str, kind: str, subject: str) -> str:
+    at = f"{facts.table}.created_at"
+    return (
+        f"LEFT JOIN payer_span AS {name} ON {name}.kind = '{kind}' AND {name}.subject = {qualify(subject, facts)} "
+        f"AND {at} >= {name}.starts_at AND {at} < {name}.ends_at"
+    )
+
+
+_PAYING: tuple[Facts, ...] = (Run, ModelCall, Message, Conversation, NodeExecution, Request, Retrieval)
+_SUBJECTS: dict[Facts, dict[str, str]] = {
+    facts: {
+        **({"user": USER_ID.columns[facts]} if facts in USER_ID.columns else {}),
+        **({"key": KEY_FINGERPRINT.columns[facts]} if facts is Request else {}),
+        "app": APP_ID.columns[facts],
+        "workspace": WORKSPACE_ID.columns[facts],
+    }
+    for facts in _PAYING
+}
+"""By whom a fact may be paid, the closest first."""
+
+_PAYER_JOINS = {
+    facts: (
+        *USER_ID.joins.get(facts, ()),
+        *_APP_JOINS[facts],
+        *(_payer(facts, f"payer_{kind}", kind, subject) for kind, subject in subjects.items()),
+    )
+    for facts, subjects in _SUBJECTS.items()
+}
+
+
+def _paid_by(name: str, title: str, title_zh: str, help: str) -> Dimension:
+    """A column of the closest payer at the instant of the fact: its entry counts whole, blanks too."""
+    cases = {
+        facts: " ".join(f"WHEN payer_{kind}.kind IS NOT NULL THEN payer_{kind}.{name}" for kind in subjects)
+        for facts, subjects in _SUBJECTS.items()
+    }
+    columns = {facts: f"CASE {each} END" for facts, each in cases.items()}
+    help = f"{help}, as the payers' file says for that instant; null where it says nothing."
+    return Dimension(name=name, title=title, title_zh=title_zh, help=help, columns=columns, joins=_PAYER_JOINS)
+
+
+PERSON = _paid_by("person", "Person", "人员", "Who uses it")
+DEPARTMENT = _paid_by("department", "Department", "部门", "The department that pays")
+COST_CENTRE = _paid_by("cost_centre", "Cost centre", "成本中心", "The cost centre that pays")
 
 DIMENSIONS: tuple[Dimension, ...] = tuple(found for found in list(globals().values()) if isinstance(found, Dimension))
 """Every dimension, in the order above."""
@@ -339,6 +487,8 @@ ALIASES = {
     "session": "session_id",
     "conversation": "conversation_id",
     "run": "run_id",
+    "dataset": "dataset_id",
+    "cost_center": "cost_centre",
 }
 """Short names people may write for a dimension."""
 

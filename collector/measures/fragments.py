@@ -21,6 +21,10 @@ _ALL_FACTS: tuple[Facts, ...] = (*FACTS, Watermark)
 _COLUMNS: dict[str, frozenset[str]] = {
     facts.table: frozenset(field.name for field in msgspec.structs.fields(facts)) for facts in _ALL_FACTS
 }
+PAYER_JOINS = ("payer_user", "payer_key", "payer_app", "payer_workspace")
+"""The names under which the table of payers is joined."""
+
+_COLUMNS |= dict.fromkeys(PAYER_JOINS, frozenset({"kind", "subject", "person", "department", "cost_centre"}))
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\$?\b[A-Za-z_]\w*(?:\.\w+)?\b(?P<call>\()?")
 
 

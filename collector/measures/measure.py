@@ -27,6 +27,7 @@ class Kind(StrEnum):
     RATE = "rate"  # an additive measure / seconds of the step
     LATEST = "latest"  # newest instant of a column
     EARLIEST = "earliest"  # oldest instant of a column
+    SNAPSHOT = "snapshot"  # a column's last value per `key` in the step, summed over keys (of instants: the oldest)
 
 
 DERIVED = (Kind.RATIO, Kind.RATE)
@@ -116,6 +117,7 @@ class Measure:
 
     `record` and `where` say which rows; `column` what is summed, averaged, ranked or told apart (an SQL expression
     over the record's table and `joins`); `at` which instant puts a row into a period, None for what has no period.
+    `key` says what a snapshot is of: looks at one thing do not add up over time, things do.
     `parts` are the two measures of a ratio, the one of a rate, or those a union puts together (then `record` is None).
     `by` names the dimensions it can be split by; `always_by` those it must be split by (money: the currency).
     `family` is the name shared by a mean and its quantiles: asking for it asks for them all.
@@ -132,6 +134,7 @@ class Measure:
     where: str = "TRUE"
     at: str | None = "created_at"
     joins: tuple[str, ...] = ()
+    key: str | None = None
     quantile: float | None = None
     scale: int = 1  # of a ratio or mean: 1000 makes it per mille, or milliseconds
     rounding: Rounding | None = None  # of a ratio or mean; None: as it is
@@ -146,7 +149,7 @@ class Measure:
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         if self.record is not None:
-            for field in ("column", "where", "at"):
+            for field in ("column", "where", "at", "key"):
                 if (fragment := getattr(self, field)) is not None:
                     set_(self, field, qualify(fragment, self.record))
             set_(self, "by", self.by or dimensions_of(self.record))
@@ -157,7 +160,7 @@ class Measure:
 
     @property
     def adds_up(self) -> bool:
-        """Whether the values of parts (days, apps) sum to the value of the whole."""
+        """Whether the values of parts (days, apps) sum to the value of the whole; a snapshot's days do not."""
         return self.kind in (Kind.COUNT, Kind.TOTAL)
 
     @property
@@ -294,6 +297,33 @@ def spread(
             family=name,
         )
         for kind, suffix, suffix_zh, quantile in shapes
+    )
+
+
+def snapshot(
+    name: str,
+    record: Facts,
+    column: str,
+    *,
+    key: str,
+    title: str,
+    title_zh: str,
+    help: str,
+    unit: str,
+    where: str = "TRUE",
+) -> Measure:
+    """What a column said at the last look in the step, summed over the things that `key` tells apart."""
+    return Measure(
+        name=name,
+        kind=Kind.SNAPSHOT,
+        title=title,
+        title_zh=title_zh,
+        help=help,
+        unit=unit,
+        record=record,
+        column=column,
+        where=where,
+        key=key,
     )
 
 

@@ -19,7 +19,7 @@ from collector.measures.fragments import Facts
 from collector.measures.sql import MOST_GROUPS, Statement, compile_query
 from collector.measures.values import Cells, Key, value_of
 from collector.period import FIXED_STEPS, Grain
-from collector.records import Conversation, Feedback, Message, ModelCall, NodeExecution, Request, Run
+from collector.records import Conversation, Feedback, Message, ModelCall, NodeExecution, Request, Retrieval, Run
 
 __all__ = ["Answer", "Fill", "Filter", "Moment", "Order", "Query", "Rows", "run", "totals", "watermark"]
 
@@ -33,6 +33,7 @@ STREAMS: Mapping[Facts, tuple[str, ...]] = {
     Message: ("conversations", "messages"),
     Conversation: ("conversations",),
     Feedback: ("feedback",),
+    Retrieval: ("retrievals",),
 }
 """The streams that must be complete for facts of a kind to be."""
 
@@ -42,7 +43,7 @@ SELECT min(complete_until) FROM (
   FROM watermark
   LEFT JOIN app ON app.id = watermark.app_id
   WHERE app.deleted_at IS NULL AND {conditions}
-  GROUP BY watermark.stream, watermark.app_id
+  GROUP BY watermark.stream, watermark.app_id, watermark.origin
 ) AS streams"""
 
 

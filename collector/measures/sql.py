@@ -16,7 +16,7 @@ from datetime import timedelta
 from collector.measures.ask import Filter, Moment, Query
 from collector.measures.dimensions import IS_DEBUG, Dimension
 from collector.measures.fragments import Facts, has_column
-from collector.measures.measure import DERIVED, Flag, Kind, Measure
+from collector.measures.measure import DERIVED, INSTANT, Flag, Kind, Measure
 from collector.period import FIXED_STEPS, Grain
 
 MOST_GROUPS = 200_000
@@ -42,15 +42,19 @@ class Statement:
 def compile_query(query: Query) -> list[Statement]:
     """The statements whose rows, put together by step and dimensions, answer the query."""
     tables: dict[tuple[Facts, str | None], list[Measure]] = {}
+    looks: dict[tuple[Facts, str | None], list[Measure]] = {}
     unions = []
     for measure in leaves(query.measures):
         if measure.record is None:
             unions.append(measure)
+        elif measure.kind is Kind.SNAPSHOT:
+            looks.setdefault((measure.record, measure.key), []).append(measure)
         else:
             tables.setdefault((measure.record, measure.at), []).append(measure)
     flags = tuple(dict.fromkeys(flag for measure in query.measures for flag in measure.flags))
     return [
         *(_over_table(facts, measures, flags, query) for (facts, _), measures in tables.items()),
+        *(_over_looks(facts, measures, query) for (facts, _), measures in looks.items()),
         *(_over_union(measure, query) for measure in unions),
     ]
 
@@ -154,6 +158,22 @@ def _over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[F
     ]
     sql = _grouped(rows.select(columns, conditions), len(keys))
     return Statement(sql, rows.parameters, cells, flags)
+
+
+def _over_looks(facts: Facts, measures: Sequence[Measure], query: Query) -> Statement:
+    """The last look at each thing in each step, then the sum over things."""
+    rows = _Rows(facts, query, measures[0].at)
+    keys, conditions = rows.keys(), rows.conditions(measures)
+    step = ["step"] if query.grain is not Grain.NONE else []
+    within = ", ".join([*([keys[0].removesuffix(" AS step")] if step else []), str(measures[0].key)])
+    latest = f"row_number() OVER (PARTITION BY {within} ORDER BY {rows.at} DESC, {facts.table}.id DESC) AS place"
+    cells = [f"CASE WHEN {measure.where} THEN {measure.column} END AS {measure.name}" for measure in measures]
+    inner = rows.select([*keys, *cells, latest], conditions).replace("\n", "\n  ")
+    names = [*step, *(dimension.name for dimension in query.by)]
+    whole = [f"{'min' if each.unit == INSTANT else 'sum'}({each.name}) AS {each.name}" for each in measures]
+    columns = ",\n  ".join([*names, *whole])
+    sql = _grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS looks\nWHERE place = 1", len(keys))
+    return Statement(sql, rows.parameters, tuple((measure,) for measure in measures))
 
 
 def _over_union(measure: Measure, query: Query) -> Statement:

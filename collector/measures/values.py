@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TypeAlias, cast
 
 from collector.measures.ask import Query
-from collector.measures.measure import Kind, Measure, Rounding
+from collector.measures.measure import INSTANT, Kind, Measure, Rounding
 from collector.period import Grain, after
 
 Key: TypeAlias = tuple[object, ...]
@@ -32,7 +32,7 @@ def value_of(measure: Measure, key: Key, cells: Cells, query: Query, now: dateti
             return None if found is None else _rounded(cast(float, found) * measure.scale, measure.rounding)
         case Kind.RATE:
             return _divided(value_of(measure.parts[0], key, cells, query, now), _seconds(key, query, now))
-        case Kind.LATEST | Kind.EARLIEST:
+        case Kind.LATEST | Kind.EARLIEST | Kind.SNAPSHOT if measure.unit == INSTANT:
             at = cells.get(measure)
             return query.period.local(at) if isinstance(at, datetime) else None
         case _:

@@ -22,6 +22,7 @@ from collector.ledger import CALLING_NODES, Models, Telling, graph_models
 from collector.pull import endpoints
 from collector.pull.console import Console
 from collector.pull.endpoints import Endpoint, Paging
+from collector.pull.knowledge import total_segments
 from collector.pull.parse import (
     DRAFT,
     AppModel,
@@ -33,7 +34,19 @@ from collector.pull.parse import (
     rating_fact,
 )
 from collector.pull.walk import Ask, Page, cursored, listed, numbered
-from collector.records import CONSOLE, STALE, App, Conversation, Feedback, Message, NodeExecution, Record, Run, User
+from collector.records import (
+    CONSOLE,
+    STALE,
+    App,
+    Conversation,
+    Feedback,
+    Mark,
+    Message,
+    NodeExecution,
+    Record,
+    Run,
+    User,
+)
 
 log = structlog.get_logger()
 
@@ -55,6 +68,7 @@ class Step:
     total: int | None = None  # how many there are in all, where the listing says
     cursor: str | None = None  # where the listing can be taken up behind this page
     ties_lost: bool = False
+    marks: list[Mark] = field(default_factory=list)  # what is complete once its records are stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +82,11 @@ class Rules:
 class Reader:
     """Reads one workspace through one console."""
 
-    def __init__(self, console: Console, clock: Callable[[], datetime], rules: Rules | None = None) -> None:
+    def __init__(
+        self, console: Console, clock: Callable[[], datetime], rules: Rules | None = None, origin: str | None = None
+    ) -> None:
         self.console = console
+        self.origin = origin
         self.workspace_id: str | None = None
         self._clock = clock
         self._rules = rules or Rules()
@@ -84,23 +101,52 @@ class Reader:
         telling = self._telling()
         async for page in numbered(self._ask(endpoints.APPS.path, {})):
             self._learn(page.records)
-            yield self._step(page, endpoints.APPS, telling)
+            step = self._step(page, endpoints.APPS, telling)
+            step.records = [msgspec.structs.replace(app, origin=self.origin) for app in step.records]
+            yield step
 
     async def is_app_gone(self, app_id: str) -> bool:
         """Whether Dify says that an app does not exist."""
-        try:
-            await self.console.get(endpoints.APP, app_id=app_id)
-        except NotFound:
-            return True
-        except Forbidden:
-            pass
-        return False
+        return await self._is_not_there(endpoints.APP, app_id=app_id)
+
+    async def is_dataset_gone(self, dataset_id: str) -> bool:
+        """Whether Dify says that a knowledge base does not exist."""
+        return await self._is_not_there(endpoints.DATASET, dataset_id=dataset_id)
+
+    async def around(
+        self, endpoint: Endpoint, until: datetime | None = None, *, app_id: str | None = None, **ids: str
+    ) -> AsyncGenerator[tuple[Step, list[Json]], None]:
+        """A listing of the workspace, of an app or of a knowledge base: Steps, and the JSON they were made from."""
+        telling = self._telling(app_id)
+        ask = self._ask(endpoint.path, endpoint.params, **ids, **({"app_id": app_id} if app_id else {}))
+        if endpoint.paging is Paging.WHOLE:
+            page = Page(listed(await ask({}), endpoint.items))
+            yield self._step(page, endpoint, telling), page.records
+            return
+        async for page in numbered(ask, at=endpoint.sorted_by, until=until):
+            yield self._step(page, endpoint, telling), page.records
+
+    async def segments(self, dataset_id: str) -> int:
+        """How many segments the documents of a knowledge base have."""
+        return total_segments(listed(await self.console.get(endpoints.INDEXING, dataset_id=dataset_id)))
+
+    def telling(self) -> Telling:
+        """Who says what is read now."""
+        return self._telling()
 
     async def listing(
-        self, endpoint: Endpoint, app: App, until: datetime | None, start: str | None = None
+        self,
+        endpoint: Endpoint,
+        app: App,
+        until: datetime | None,
+        start: str | None = None,
+        before: datetime | None = None,
     ) -> AsyncGenerator[Step, None]:
-        """One listing of an app, newest first, from `start` (a Step's cursor) down to `until`."""
+        """One listing of an app, newest first, from `start` (a Step's cursor, or the id of a run) or `before` (where
+        the endpoint can leave out what is younger) down to `until`."""
         params = dict(endpoint.params)
+        if endpoint.ended_by and before:
+            params[endpoint.ended_by] = before.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         if endpoint.filtered_by and until:
             params[endpoint.filtered_by] = until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             until = None  # the listing ends there by itself, and its total can be believed
@@ -262,6 +308,15 @@ class Reader:
             return self._keep_graph(app_id, await self.console.get(endpoints.RUN, app_id=app_id, run_id=run.id))
         except NotFound:
             return {}
+
+    async def _is_not_there(self, path: str, **ids: str) -> bool:
+        try:
+            await self.console.get(path, None, **ids)
+        except NotFound:
+            return True
+        except Forbidden:
+            pass
+        return False
 
     def _keep_graph(self, app_id: str, raw: Json) -> Models:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,13 +24,15 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from collector.settings.source import SIGN_IN, UNNAMED, DifySource, SignIn, sign_in_fault
 from collector.settings.written import Address, Listen, PathPrefix, Span, Text, Url, Zone, spelled
 
 PREFIX = "DIFY_METRIC_"
 BY_DEFAULT = "default"
 
-SignIn: TypeAlias = Literal["admin key", "password", "token"]
-SIGN_IN_FIELDS = ("dify_admin_key", "dify_workspace_id", "dify_email", "dify_password", "dify_token")
+__all__ = ["FIELDS", "SECRETS", "DifySource", "Setting", "Settings", "SignIn", "describe", "variable"]
+
+SIGN_IN_FIELDS = tuple(f"dify_{name}" for name in SIGN_IN)
 
 
 def _field(default: object, unit: str, help: str, *, example: str = "", **limits: Any) -> Any:
@@ -71,6 +73,13 @@ class Settings(BaseModel):
         None, "secret", "A console access token, used as it is and never renewed.", min_length=1
     )
 
+    dify: tuple[DifySource, ...] = _field(
+        (),
+        "tables",
+        "Further Difys or workspaces, each under [[dify]] with a name of its own; only in the settings file.",
+        example='[{ name = "lab", url = "https://dify.lab.example.com", token = "a console token" }]',
+    )
+
     pull_interval: Span = _field(timedelta(seconds=60), "span", "Time between two pulls of the same stream.")
     history_days: int = _field(
         30, "days", "How far back the first pull of an app goes; later pulls go on where the last one ended.", ge=1
@@ -109,6 +118,27 @@ class Settings(BaseModel):
         600, "seconds", "Age at which a message without an answer is called stale.", gt=0
     )
 
+    broker_url: SecretStr | None = _field(
+        None,
+        "secret",
+        "Dify's CELERY_BROKER_URL, to measure its queues. Needs the extra [broker]; a user that may only read will do.",
+        min_length=1,
+    )
+    broker_cache_url: SecretStr | None = _field(
+        None,
+        "secret",
+        "Where Dify's cache is, for its waiting lists of workspaces; default: database 0 of the same Redis.",
+        min_length=1,
+    )
+    broker_interval: Span = _field(timedelta(seconds=30), "span", "Time between two looks at the queues.")
+
+    payers: Text | None = _field(
+        None,
+        "path",
+        "The TOML or CSV file that says which users, keys, apps and workspaces belong to whom.",
+        example="payers.toml",
+    )
+
     store: Text = _field("dify-metric.duckdb", "path", "The DuckDB file that keeps the facts.")
     listen: Listen = _field(Address("127.0.0.1", 9180), "host:port", "Where pages, REST and /metrics are served.")
     ingest_token: SecretStr | None = _field(
@@ -139,11 +169,47 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _one_way_to_sign_in(self) -> Settings:
-        if fault := sign_in_fault({name for name in SIGN_IN_FIELDS if getattr(self, name) is not None}):
+        if fault := sign_in_fault({name for name in SIGN_IN if getattr(self, f"dify_{name}") is not None}, "dify_"):
             raise ValueError(fault)
         if self.sign_in and not self.dify_url:
             raise ValueError("credentials but no dify_url; set the address of Dify")
+        if self.broker_cache_url and not self.broker_url:
+            raise ValueError("broker_cache_url without broker_url; set both")
         return self
+
+    @field_validator("dify", mode="before")
+    @classmethod
+    def _only_tables(cls, value: object) -> object:
+        if isinstance(value, str | dict):
+            raise ValueError("tables, each under [[dify]] with two brackets, in the settings file")
+        return value
+
+    @model_validator(mode="after")
+    def _each_dify_has_its_name(self) -> Settings:
+        names = [source.name for source in self.sources]
+        for name in names:
+            if names.count(name) > 1:
+                more = f"; {UNNAMED} is that of the plain settings" if name == UNNAMED else ""
+                raise ValueError(f"two Difys called {name}{more}; give each a name of its own")
+        return self
+
+    @property
+    def sources(self) -> tuple[DifySource, ...]:
+        """Every Dify there is to read, the one of the plain settings first."""
+        is_asked = self.dify_url is not None and self.sign_in is not None
+        if not is_asked and self.broker_url is None:
+            return self.dify
+        signed_in = {name: getattr(self, f"dify_{name}") for name in SIGN_IN} if is_asked else {}
+        plain = DifySource(
+            name=UNNAMED,
+            url=self.dify_url if is_asked else None,
+            path_prefix=self.dify_path_prefix,
+            broker_url=self.broker_url,
+            broker_cache_url=self.broker_cache_url,
+            broker_interval=self.broker_interval,
+            **signed_in,
+        )
+        return (plain, *self.dify)
 
     @property
     def sign_in(self) -> SignIn | None:
@@ -158,7 +224,8 @@ class Settings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """The values that no log line may show."""
         values = (getattr(self, name) for name in SECRETS)
-        return tuple(value.get_secret_value() for value in values if value is not None)
+        own = (value.get_secret_value() for value in values if value is not None)
+        return (*own, *(secret for source in self.dify for secret in source.secrets))
 
     def origin(self, name: str) -> str:
         """Who set a field: "default", "environment variable DIFY_METRIC_RETRIES", "dify-metric.toml line 3"."""
@@ -199,22 +266,6 @@ def describe(settings: Settings) -> list[Setting]:
 def variable(name: str) -> str:
     """The environment variable of a field."""
     return PREFIX + name.upper()
-
-
-def sign_in_fault(given: set[str]) -> str | None:
-    """What is wrong with a choice of credentials, by their field names; None when nothing is."""
-    key, password = given & {"dify_admin_key", "dify_workspace_id"}, given & {"dify_email", "dify_password"}
-    ways = [way for way in (key, password, given & {"dify_token"}) if way]
-    if len(ways) > 1:
-        named = ", ".join(" + ".join(sorted(way)) for way in ways)
-        return f"more than one way to sign in to Dify ({named}); keep one"
-    for half in (key, password):
-        if len(half) == 1:
-            (missing,) = (
-                {"dify_admin_key", "dify_workspace_id"} if half is key else {"dify_email", "dify_password"}
-            ) - half
-            return f"{half.pop()} without {missing}; set both"
-    return None
 
 
 def _described(settings: Settings, name: str, field: FieldInfo) -> Setting:

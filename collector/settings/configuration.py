@@ -21,9 +21,13 @@ from pydantic_core import ErrorDetails
 
 from collector.errors import SettingsError
 from collector.settings import FIELDS, PREFIX, SECRETS, SIGN_IN_FIELDS, Settings, describe, variable
+from collector.settings.source import SOURCE_SECRETS
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT_PATH = Path("dify-metric.toml")
+
+TABLES = "dify"
+"""The setting whose tables have settings of their own."""
 
 KEYS = frozenset(FIELDS) | {f"{name}_file" for name in SECRETS}
 EXAMPLES = {setting.name: setting.example for setting in describe(Settings())}
@@ -97,12 +101,12 @@ def _file_layer(path: Path | None, problems: list[str]) -> Layer:
 
 
 def _line(written: str, key: str) -> str:
-    found = re.search(rf"^[ \t]*\[?[\"']?{re.escape(key)}\b", written, re.MULTILINE)
+    found = re.search(rf"^[ \t]*\[{{0,2}}[\"']?{re.escape(key)}\b", written, re.MULTILINE)
     return f" line {written.count(chr(10), 0, found.start()) + 1}" if found else ""
 
 
 def _toml_example(key: str) -> str:
-    is_bare = key in FIELDS and FIELDS[key].annotation in (int, float, bool)
+    is_bare = key in FIELDS and (key == TABLES or FIELDS[key].annotation in (int, float, bool))
     example = EXAMPLES.get(key, "")
     return f"{key} = {example}" if is_bare else f'{key} = "{example}"'
 
@@ -164,7 +168,29 @@ def _secrets_read(layer: Layer, problems: list[str]) -> Layer:
             problems.append(f"{name}_file: the file named by {named.origin} cannot be read ({_reason(fault)})")
             continue
         found[name] = Given(secret, f"file {named.value}, {named.origin}", named.remedy)
+    if (tables := found.get(TABLES)) and isinstance(tables.value, list):
+        read = [_table_read(table, tables.origin, problems) for table in tables.value]
+        found[TABLES] = Given(read, tables.origin, tables.remedy)
     return found
+
+
+def _table_read(table: object, origin: str, problems: list[str]) -> object:
+    """A table of [[dify]], its secrets read from the files that it names."""
+    if not isinstance(table, dict):
+        return table
+    secrets = {f"{name}_file": name for name in SOURCE_SECRETS}
+    inner = {secrets.get(key, key): Given(value, origin, "") for key, value in table.items()}
+    if len(inner) < len(table):
+        problems.append(f"[[{TABLES}]] {table.get('name', '')}: a secret and its _file are both given; keep one")
+    for key, name in secrets.items():
+        if key in table:
+            try:
+                secret = Path(str(table[key])).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, ValueError) as fault:
+                problems.append(f"[[{TABLES}]] {table.get('name', '')}: {key} cannot be read ({_reason(fault)})")
+                secret = "unreadable"  # noqa: S105
+            inner[name] = Given(secret, origin, "")
+    return {name: one.value for name, one in inner.items()}
 
 
 def _reason(fault: Exception) -> str:
@@ -182,12 +208,33 @@ def _validated(given: Layer, problems: list[str]) -> Settings | None:
 def _problem(error: ErrorDetails, given: Layer) -> str:
     if not error["loc"]:  # fields that do not fit together
         signing_in = [f"{name} from {given[name].origin}" for name in (*SIGN_IN_FIELDS, "dify_url") if name in given]
-        return f"{_wanted(error)} ({'; '.join(signing_in)})"
+        return _wanted(error) + (f" ({'; '.join(signing_in)})" if signing_in else "")
     name = str(error["loc"][0])
     one = given[name]
+    if name == TABLES:
+        is_whole = len(error["loc"]) == 2 and error["type"] == "value_error"  # its fields do not fit together
+        return (
+            f"[[{TABLES}]] {_table_place(error, one)}: {'' if is_whole else 'wanted '}{_wanted(error)}, in {one.origin}"
+        )
     got = "something else" if name in SECRETS else _brief(one.value)
     remedy = f"; write for example {one.remedy}" if EXAMPLES[name] else ""
     return f"{name}: wanted {_wanted(error)}, got {got} from {one.origin}{remedy}"
+
+
+def _table_place(error: ErrorDetails, one: Given) -> str:
+    """Which table, by its name or number, and which of its fields. Values stay out: they may be secrets."""
+    place = error["loc"][1] if len(error["loc"]) > 1 else None
+    table = one.value[place] if isinstance(one.value, list) and isinstance(place, int) else {}
+    name = table.get("name") if isinstance(table, dict) else None
+    fields = [str(part) for part in error["loc"][2:]]
+    named = (
+        str(name)
+        if isinstance(name, str) and len(name) <= 40
+        else f"number {place + 1}"
+        if isinstance(place, int)
+        else ""
+    )
+    return " ".join([named, *fields]).strip()
 
 
 def _wanted(error: ErrorDetails) -> str:

@@ -41,6 +41,8 @@ def spelled(value: object) -> str:
             return _spelled_span(value)
         case float():
             return f"{value:g}"
+        case tuple() if not isinstance(value, Address):
+            return ", ".join(str(each) for each in value)
         case _:
             return str(value)
 

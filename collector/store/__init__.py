@@ -14,7 +14,8 @@ from typing import Protocol, TypeAlias
 import pyarrow as pa
 
 from collector.errors import StoreError
-from collector.records import Record, Stored, Watermark
+from collector.payers import PayerSpan
+from collector.records import Mark, Record, Stored
 
 Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
 
@@ -29,13 +30,14 @@ class Store(Protocol):
     def counting_since(self) -> datetime:
         """When this store was first opened: facts that finished before are history, not news."""
 
-    def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> Stored:
+    def put(self, records: Iterable[Record], watermarks: Iterable[Mark] = ()) -> Stored:
         """Merge records and set watermarks in one transaction. Raises StoreError, and then nothing of it is stored.
 
-        Counts facts, not tellings: a fact told twice in the batch counts once. Watermarks only move forward.
+        Counts facts, not tellings: a fact told twice in the batch counts once. Watermarks only move forward,
+        reaches only grow.
         """
 
-    def put_columns(self, tables: Mapping[type[Record], pa.Table], watermarks: Iterable[Watermark] = ()) -> Stored:
+    def put_columns(self, tables: Mapping[type[Record], pa.Table], watermarks: Iterable[Mark] = ()) -> Stored:
         """Like `put`, for bulk: facts as Arrow columns named like the record's fields; absent ones are blank."""
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[tuple[object, ...]]:
@@ -44,7 +46,7 @@ class Store(Protocol):
     def arrow(self, sql: str, parameters: Parameters = ()) -> pa.Table:
         """Read many rows at once."""
 
-    def watermark(self, source: str, stream: str, app_id: str) -> datetime | None:
+    def watermark(self, source: str, stream: str, app_id: str, origin: str = "") -> datetime | None:
         """Up to when that stream is complete; None before its first complete pass."""
 
     def readings(self) -> Readings:
@@ -52,6 +54,9 @@ class Store(Protocol):
 
     def keep_readings(self, readings: Readings) -> None:
         """Replace the readings of these counters; the others stay. Does not wait for a batch. Raises StoreError."""
+
+    def set_payers(self, spans: Iterable[PayerSpan]) -> None:
+        """Keep these spans in table `payer_span`, in place of those before: all of them, or nothing."""
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""

@@ -12,15 +12,17 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.errors import StoreError
-from collector.records import Message, ModelCall, Record, Run, Stored, Watermark
+from collector.payers import PayerSpan
+from collector.records import Mark, Message, ModelCall, Reach, Record, Run, Stored
 from collector.store import Parameters, Readings, columns, estimates, merge, migrations
 from collector.store.session import Session, connect, quoted, telling
 from collector.store.tables import ID_CRC, Table
@@ -72,11 +74,11 @@ class DuckStore:
         found = self.rows("SELECT reached_at FROM milestone WHERE name = ?", [migrations.COUNTING_SINCE])
         return cast(datetime, found[0][0])
 
-    def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> Stored:
+    def put(self, records: Iterable[Record], watermarks: Iterable[Mark] = ()) -> Stored:
         """Merge records and set watermarks in one transaction."""
         return self._put(columns.by_table(records), watermarks)
 
-    def put_columns(self, tables: Mapping[type[Record], pa.Table], watermarks: Iterable[Watermark] = ()) -> Stored:
+    def put_columns(self, tables: Mapping[type[Record], pa.Table], watermarks: Iterable[Mark] = ()) -> Stored:
         """Merge Arrow columns and set watermarks in one transaction."""
         kinds = [(columns.table_for(record), rows) for record, rows in tables.items()]
         return self._put([(table, columns.fitted(table, rows)) for table, rows in kinds], watermarks)
@@ -91,10 +93,10 @@ class DuckStore:
         with self._reading() as session:
             return session.arrow(sql, parameters)
 
-    def watermark(self, source: str, stream: str, app_id: str) -> datetime | None:
+    def watermark(self, source: str, stream: str, app_id: str, origin: str = "") -> datetime | None:
         """Up to when that stream is complete."""
-        sql = "SELECT complete_until FROM watermark WHERE source = ? AND stream = ? AND app_id = ?"
-        found = self.rows(sql, [source, stream, app_id])
+        sql = "SELECT complete_until FROM watermark WHERE source = ? AND stream = ? AND app_id = ? AND origin = ?"
+        found = self.rows(sql, [source, stream, app_id, origin])
         return cast(datetime, found[0][0]) if found else None
 
     def readings(self) -> Readings:
@@ -111,6 +113,22 @@ class DuckStore:
         with self._counting, self._reading() as session, session.showing(told=told), session.transaction():
             session.run("DELETE FROM counter WHERE (family, labels) IN (SELECT family, labels FROM told)")
             session.run("INSERT INTO counter BY NAME SELECT * FROM told")
+
+    def set_payers(self, spans: Iterable[PayerSpan]) -> None:
+        """Who pays from now on, in place of what was set before."""
+        rows = [
+            (
+                *(span.kind, span.value, span.start or _EVER, span.end or _NEVER),
+                *(span.person, span.department, span.cost_centre, span.place),
+            )
+            for span in spans
+        ]
+        names = ("kind", "subject", "starts_at", "ends_at", "person", "department", "cost_centre", "place")
+        kinds = (pa.string(), pa.string(), _INSTANT, _INSTANT, *[pa.string()] * 4)
+        told = pa.table([pa.array([row[n] for row in rows], kind) for n, kind in enumerate(kinds)], names)
+        with self._writing, telling(self._path), self._writer.transaction(), self._writer.showing(told=told):
+            self._writer.run("DELETE FROM payer_span")
+            self._writer.run("INSERT INTO payer_span BY NAME SELECT * FROM told")
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy beside the running store, whole or not at all."""
@@ -133,7 +151,7 @@ class DuckStore:
         with self._writing:
             self._writer.close()
 
-    def _put(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Watermark]) -> Stored:
+    def _put(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Mark]) -> Stored:
         with self._writing, telling(self._path), self._writer.transaction():
             merged = {table.record: self._merge(table, rows) for table, rows in batch if len(rows)}
             calls, runs, messages = (merged.get(kind) for kind in (ModelCall, Run, Message))
@@ -202,12 +220,15 @@ class DuckStore:
             with self._writer.showing(places=stored.select(["place"])):
                 self._writer.run(f"DELETE FROM {table.name} WHERE rowid IN (SELECT place FROM places)")
 
-    def _advance(self, watermarks: Iterable[Watermark]) -> None:
+    def _advance(self, watermarks: Iterable[Mark]) -> None:
         for mark in watermarks:
+            if isinstance(mark, Reach):
+                self._writer.run(_REACHED, [*msgspec.structs.astuple(mark)])
+                continue
             self._writer.run(
-                "INSERT INTO watermark VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
+                "INSERT INTO watermark VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET complete_until = greatest(complete_until, excluded.complete_until)",
-                [mark.source, mark.stream, mark.app_id, mark.complete_until],
+                [mark.source, mark.stream, mark.app_id, mark.complete_until, mark.origin],
             )
 
     @contextmanager
@@ -216,7 +237,15 @@ class DuckStore:
             yield session
 
 
+_REACHED = """
+INSERT INTO reach VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+SET complete_from = least(complete_from, excluded.complete_from),
+  complete_until = greatest(complete_until, excluded.complete_until)
+"""
 _PLACE = pa.field("place", pa.int64())
+_INSTANT = pa.timestamp("us", tz="UTC")
+_EVER, _NEVER = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+"""Since ever and for ever, as instants that compare."""
 
 
 def _in_time(rows: pa.Table) -> pa.Table:

@@ -452,6 +452,50 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        6,
+        "several Difys are told apart, and who pays is kept",
+        (
+            "ALTER TABLE app ADD COLUMN origin VARCHAR",
+            "ALTER TABLE pull ADD COLUMN origin VARCHAR",
+            "ALTER TABLE dataset ADD COLUMN origin VARCHAR",
+            "ALTER TABLE watermark RENAME TO watermark_of_one",
+            """
+            CREATE TABLE watermark (
+              source VARCHAR,
+              stream VARCHAR,
+              app_id VARCHAR,
+              complete_until TIMESTAMPTZ NOT NULL,
+              origin VARCHAR,
+              PRIMARY KEY (source, stream, app_id, origin)
+            )
+            """,
+            "INSERT INTO watermark SELECT *, '' FROM watermark_of_one",
+            "DROP TABLE watermark_of_one",
+            """
+            CREATE TABLE reach (
+              source VARCHAR,
+              stream VARCHAR,
+              app_id VARCHAR,
+              complete_from TIMESTAMPTZ NOT NULL,
+              complete_until TIMESTAMPTZ NOT NULL,
+              PRIMARY KEY (source, stream, app_id)
+            )
+            """,
+            """
+            CREATE TABLE payer_span (
+              kind VARCHAR NOT NULL,
+              subject VARCHAR NOT NULL,
+              starts_at TIMESTAMPTZ NOT NULL,
+              ends_at TIMESTAMPTZ NOT NULL,
+              person VARCHAR,
+              department VARCHAR,
+              cost_centre VARCHAR,
+              place VARCHAR NOT NULL
+            )
+            """,
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -1,6 +1,7 @@
-"""How fast a back-fill reads node lists, beside a bare loop of the same requests over the same connections.
+"""How fast a back-fill reads a Dify, into a store, beside a bare loop of the very same requests.
 
-Both ask one server on the loopback, which answers a real node list after a while, as a Dify at work would.
+A simulated Dify serves in a process of its own and takes a while for each answer, as a Dify at work does; both sides
+have four connections. The bare loop decodes each answer and does nothing else.
 Run: python -m tests.benchmarks.pull_api
 """
 
@@ -11,9 +12,12 @@ import json
 import logging
 import socket
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -21,80 +25,94 @@ import structlog
 import uvicorn
 
 from collector.collect.collector import Collector, Options
+from collector.demo import make_world, simulated_dify
 from collector.pull.console import Access, Console
-from collector.records import Record, Stored, Watermark
+from collector.store import open_store
 from tests.benchmarks.figure import Figure
-from tests.pull.recordings import RECORDED
 
-RUNS, CONCURRENCY, ROUNDS, ANSWERS_IN_SECONDS = 400, 4, 5, 0.05
+CONCURRENCY, ROUNDS, ANSWERS_IN_SECONDS = 4, 5, 0.02
 PEER = "a bare httpx loop of the same requests"
-NODES = (RECORDED / "node_executions_succeeded.json").read_bytes()
+KEY = "benchmark"
 BEGAN = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LONG_AGO = BEGAN - timedelta(days=400)
+WHOLE = Options(since=LONG_AGO, back_to=LONG_AGO, budget=timedelta(days=1), node_budget=None)
 
 
-async def dify(scope: Any, receive: Any, send: Any) -> None:
-    """The least of a Dify: one workflow app, no new runs, node lists."""
-    if scope["type"] != "http":
-        return
-    path = scope["path"]
-    if path.endswith("node-executions"):
-        await asyncio.sleep(ANSWERS_IN_SECONDS)
-        body = NODES
-    elif path.endswith("/apps"):
-        body = json.dumps({"data": [{"id": "shop", "mode": "workflow"}], "has_more": False, "total": 1}).encode()
-    else:
-        body = b'{"data": [], "has_more": false, "total": 0}'
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def world() -> Any:
+    return make_world(days=3, runs_per_day=150, now=BEGAN, seed=7)
 
 
-class Unread:
-    """A store with so many runs whose nodes are not read yet."""
+def serve() -> None:
+    """The simulated Dify, until its stdin ends; its port is the first line it prints."""
+    app = simulated_dify(world(), clock=lambda: BEGAN, admin_key=KEY)
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await asyncio.sleep(ANSWERS_IN_SECONDS)
+        await app(scope, receive, send)
+
+    async def serving() -> None:
+        server = uvicorn.Server(uvicorn.Config(slow, log_level="error", lifespan="off", ws="none"))
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else half a round trip waits for an ACK
+        print(listening.getsockname()[1], flush=True)
+        going = asyncio.create_task(server.serve([listening]))
+        await asyncio.to_thread(sys.stdin.read)
+        server.should_exit = True
+        await going
+
+    asyncio.run(serving())
+
+
+@contextmanager
+def a_dify() -> Iterator[str]:
+    """The address of a simulated Dify in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.pull_api", "serve"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.stdin.close()
+
+
+class Noting(httpx.AsyncHTTPTransport):
+    """Remembers what was asked."""
 
     def __init__(self) -> None:
-        self.left = {f"run{n}" for n in range(RUNS)}
+        super().__init__(limits=httpx.Limits(max_connections=CONCURRENCY))
+        self.asked: list[tuple[str, str]] = []
 
-    def put(self, records: Iterable[Record], watermarks: Iterable[Watermark] = ()) -> Stored:
-        self.left -= {getattr(record, "id", "") for record in records if getattr(record, "leaves_known", None)}
-        return Stored()
-
-    def rows(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        if sql.startswith("SELECT id, app_id") and "leaves_known" in sql:
-            ends = "succeeded", True, BEGAN, BEGAN, "1", False, None, None, 100, None
-            return [(key, "shop", "w1", *ends) for key in sorted(self.left)]
-        return []
-
-    def watermark(self, source: str, stream: str, app_id: str) -> datetime:
-        return BEGAN
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append((request.method, str(request.url)))
+        return await super().handle_async_request(request)
 
 
-async def pulled(url: str) -> float:
-    """Seconds in which a pass read all node lists."""
-    store = Unread()
-    async with Console(Access(url=url, token="t"), concurrency=CONCURRENCY) as console:
-        await console.get("/apps")
-        clock = lambda: datetime.now(UTC)  # noqa: E731
-        collector = Collector(
-            console, store.put, store.rows, store.watermark, options=Options(node_budget=None), clock=clock
-        )
-        began = time.perf_counter()
-        await collector.collect()
-        took = time.perf_counter() - began
-    assert not store.left
-    return took
+async def pulled(url: str, workspace_id: str) -> tuple[float, list[tuple[str, str]]]:
+    """Seconds of a whole back-fill into a new store, and what it asked."""
+    noting = Noting()
+    access = Access(url=url, admin_key=KEY, workspace_id=workspace_id)
+    with closing(open_store(":memory:")) as store:
+        async with Console(access, concurrency=CONCURRENCY, transport=noting) as console:
+            await console.get("/apps")
+            noting.asked.clear()
+            collector = Collector(console, store.put, store.rows, store.watermark, options=WHOLE, clock=lambda: BEGAN)
+            began = time.perf_counter()
+            await collector.collect()
+            took = time.perf_counter() - began
+            await collector.aclose()
+    return took, noting.asked
 
 
-async def bare(url: str) -> float:
+async def bare(url: str, workspace_id: str, asked: list[tuple[str, str]]) -> float:
     """Seconds in which a loop without any of our work asked the same."""
-    left = iter(range(RUNS))
+    left = iter(asked)
+    headers = {"Authorization": f"Bearer {KEY}", "X-WORKSPACE-ID": workspace_id}
 
     async def ask(client: httpx.AsyncClient) -> None:
-        for number in left:
-            response = await client.get(f"{url}/console/api/apps/shop/workflow-runs/run{number}/node-executions")
-            json.loads(response.content)
+        for method, address in left:
+            json.loads((await client.request(method, address)).content)
 
-    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=CONCURRENCY)) as client:
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=CONCURRENCY), headers=headers) as client:
         await client.get(f"{url}/console/api/apps")
         began = time.perf_counter()
         await asyncio.gather(*(ask(client) for _ in range(CONCURRENCY)))
@@ -102,19 +120,20 @@ async def bare(url: str) -> float:
 
 
 async def main() -> None:
-    server = uvicorn.Server(uvicorn.Config(dify, log_level="error", lifespan="off"))
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    listening = socket.create_server(("127.0.0.1", 0))
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else half a round trip waits for an ACK
-    serving = asyncio.create_task(server.serve([listening]))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    rounds = [(await bare(url), await pulled(url)) for _ in range(ROUNDS)]
-    server.should_exit = True
-    await serving
-    theirs, ours = (RUNS / statistics.median(side) for side in zip(*rounds, strict=True))
-    print(Figure("pull.api_rps", ours, "requests/s", PEER))
-    print(Figure("pull.api_ratio", ours / theirs, "x", PEER))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    workspace_id = world().workspace_id
+    with a_dify() as url:
+        sides: list[tuple[float, float]] = []
+        for _ in range(ROUNDS):
+            ours, asked = await pulled(url, workspace_id)
+            sides.append((len(asked) / await bare(url, workspace_id, asked), len(asked) / ours))
+    theirs, own = (statistics.median(side) for side in zip(*sides, strict=True))
+    print(Figure("pull.api_rps", own, "requests/s", PEER))
+    print(Figure("pull.api_ratio", own / theirs, "x", PEER))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    if sys.argv[1:] == ["serve"]:
+        serve()
+    else:
+        asyncio.run(main())

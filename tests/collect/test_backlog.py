@@ -129,5 +129,11 @@ def test_live_apps_are_those_of_the_workspace_not_seen_to_go(shelf, backlog):
         ]
     )
 
-    assert [app.id for app in backlog.live_apps("w1")] == ["here"]
-    assert [app.id for app in backlog.live_apps(None)] == ["nowhere"]
+    assert [app.id for app in backlog.live_apps("w1", "dify")] == ["here"]
+    assert [app.id for app in backlog.live_apps(None, "dify")] == ["nowhere"]
+
+
+def test_where_no_workspace_is_told_apps_of_another_dify_are_none_of_ours(shelf, backlog):
+    shelf.put([an_app(id="ours", origin="dify"), an_app(id="theirs", origin="lab"), an_app(id="old")])
+
+    assert {app.id for app in backlog.live_apps(None, "dify")} == {"ours", "old"}

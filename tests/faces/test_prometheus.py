@@ -21,7 +21,7 @@ from collector.errors import StoreError
 from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, INFO, INFO_LABELS
 from collector.faces.prometheus import Tally, router
 from collector.faces.readings import Readings
-from collector.records import CONSOLE, TAP, Pull, Watermark
+from collector.records import BROKER, CONSOLE, TAP, DatasetDay, Pull, QueueSample, Retrieval, Watermark
 from tests.builders import NOON, a_call, a_conversation, a_feedback, a_message, a_node, a_run, an_app
 from tests.conftest import ROOT
 from tests.faces.exposed import OPENMETRICS, SINCE, Exposed, Scraped, exposed
@@ -35,6 +35,8 @@ GPT, QWEN, FREE = ({"model_provider": OPENAI, "model_name": name} for name in ("
 PRIVATE = {"run_id", "message_id", "conversation_id", "user_id", "session_id", "node_id", "key_fingerprint", "id"}
 
 _PULL = {"source": CONSOLE, "seen_at": NOON, "stream": "runs", "app_id": "shop", "created_at": NOON, "pages": 1}
+_PULL_AT = {"source": CONSOLE, "seen_at": NOON, "created_at": NOON}
+_SAMPLED = {"source": BROKER, "seen_at": NOON, "ready": 5, "oldest_seen_at": NOON}
 _PULLED = {"seconds": 0.7, "requests": 2, "records": 9, "parse_failures": 0, "is_complete": True}
 _NO_USAGE = {"tokens": None, "input_tokens": None, "output_tokens": None, "cost": None, "currency": None}
 _UNTIMED = {"latency_seconds": None, "time_to_first_token_seconds": None}
@@ -79,6 +81,16 @@ A_DAY = (
         error_class="unavailable",
         **_PULL,
         **_PULLED | {"seconds": 0.1, "parse_failures": 3, "is_complete": False},
+    ),
+    DatasetDay(id="d1/1", dataset_id="d1", workspace_id="w", documents=3, segments=12, **_PULL_AT),
+    Retrieval(id="q1", dataset_id="d1", workspace_id="w", origin="app", **_PULL_AT),
+    QueueSample(
+        id="b/dataset/1",
+        broker="b",
+        queue="dataset",
+        kind="served",
+        **_SAMPLED,
+        created_at=NOON + timedelta(minutes=50),
     ),
 )
 """Two workflow runs with four model calls, two chat answers, a rating, two pulls: small enough to add up by hand."""
@@ -172,13 +184,18 @@ BY_HAND: tuple[tuple[str, dict[str, str], float | None], ...] = (
     ("dify_workspace_active_users", {"workspace_id": "w", "window": "1d"}, 3),
     ("dify_app_info", _RUN | {"app_name": "Shop"}, 1),
     ("dify_app_info", _CHAT | {"app_name": "Help desk"}, 1),
-    ("dify_metric_collect_duration_seconds_bucket", {"stream": "runs", "le": "0.1"}, 1),
-    ("dify_metric_collect_duration_seconds_bucket", {"stream": "runs", "le": "1"}, 2),
-    ("dify_metric_collect_errors_total", {"stream": "runs", "error_class": "unavailable"}, 1),
-    ("dify_metric_collect_errors_total", {"stream": "runs", "error_class": "_OTHER"}, 0),
-    ("dify_metric_parse_failures_total", {"stream": "runs"}, 3),
-    ("dify_metric_last_success_timestamp_seconds", {"stream": "runs"}, NOON.timestamp()),
-    ("dify_metric_watermark_timestamp_seconds", {"stream": "runs"}, NOON.timestamp()),
+    ("dify_knowledge_documents", {"workspace_id": "w", "dataset_id": "d1"}, 3),
+    ("dify_knowledge_segments", {"workspace_id": "w", "dataset_id": "d1"}, 12),
+    ("dify_knowledge_retrievals_total", {"workspace_id": "w", "dataset_id": "d1"}, 1),
+    ("dify_queue_messages", {"broker": "b", "queue": "dataset"}, 5),
+    ("dify_queue_oldest_message_timestamp_seconds", {"broker": "b", "queue": "dataset"}, NOON.timestamp()),
+    ("dify_metric_collect_duration_seconds_bucket", {"origin": "", "stream": "runs", "le": "0.1"}, 1),
+    ("dify_metric_collect_duration_seconds_bucket", {"origin": "", "stream": "runs", "le": "1"}, 2),
+    ("dify_metric_collect_errors_total", {"origin": "", "stream": "runs", "error_class": "unavailable"}, 1),
+    ("dify_metric_collect_errors_total", {"origin": "", "stream": "runs", "error_class": "_OTHER"}, 0),
+    ("dify_metric_parse_failures_total", {"origin": "", "stream": "runs"}, 3),
+    ("dify_metric_last_success_timestamp_seconds", {"origin": "", "stream": "runs"}, NOON.timestamp()),
+    ("dify_metric_watermark_timestamp_seconds", {"origin": "", "stream": "runs"}, NOON.timestamp()),
 )
 
 

@@ -25,7 +25,12 @@ class Facts:
         for table in TABLES:
             self._connection.execute(table.ddl)
         self._connection.execute(
-            "CREATE TABLE watermark (source VARCHAR, stream VARCHAR, app_id VARCHAR, complete_until TIMESTAMPTZ)"
+            "CREATE TABLE watermark (source VARCHAR, stream VARCHAR, app_id VARCHAR, complete_until TIMESTAMPTZ, "
+            "origin VARCHAR)"
+        )
+        self._connection.execute(
+            "CREATE TABLE payer_span (kind VARCHAR, subject VARCHAR, starts_at TIMESTAMPTZ, ends_at TIMESTAMPTZ, "
+            "person VARCHAR, department VARCHAR, cost_centre VARCHAR, place VARCHAR)"
         )
 
     def put(self, *records: Record | Watermark) -> None:
@@ -38,7 +43,7 @@ class Facts:
             self._connection.execute(f"INSERT INTO {table} ({', '.join(told[0])}) VALUES {places}", values)
 
     def clear(self) -> None:
-        for table in (*(table.name for table in TABLES), "watermark"):
+        for table in (*(table.name for table in TABLES), "watermark", "payer_span"):
             self._connection.execute(f"TRUNCATE {table}")
 
     def close(self) -> None:

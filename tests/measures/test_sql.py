@@ -41,6 +41,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "filtered": {"measures": "tokens", "where": ["app:a", "app:b", "!model:", "user:u1"]},
     "debugging_only": {"measures": "runs", "where": ["is_debug:true"]},
     "of_dify": {"measures": "dify_satisfaction,dify_session_interactions", "grain": "day"},
+    "last_look": {"measures": "knowledge_documents,knowledge_segments", "by": "dataset_name", "grain": "day"},
+    "by_payer": {"measures": "tokens", "by": "department"},
     "finished": {"measures": "finished_runs", "moment": "finished"},
 }
 

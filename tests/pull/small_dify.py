@@ -200,6 +200,10 @@ class SmallDify:
             return answer({"timezone": self.timezone})
         if path == "/apps":
             return _numbered([app.told() for app in self.apps.values()], params)
+        if path == "/datasets":
+            return _numbered([], params)
+        if path.startswith("/workspaces/current/"):
+            return answer({"data": [], "accounts": []})
         _, _, app_id, *rest = path.split("/")
         app = self.apps.get(app_id)
         if app is None:
@@ -234,6 +238,8 @@ class SmallDify:
                 found = [m.told(talk) for talk in app.talks for m in talk.messages if m.id == message_id]
                 return answer(found[0]) if found else answer({"code": "not_found"}, 404)
             case ["statistics", _] | ["workflow", "statistics", _]:
+                return answer({"data": []})
+            case ["api-keys"]:
                 return answer({"data": []})
             case ["feedbacks", "export"]:
                 return answer({"feedback_data": _ratings(app)})

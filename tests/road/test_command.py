@@ -60,7 +60,9 @@ def test_a_pull_prints_json_when_asked(site: Site):
     told = json.loads(out)
     assert code == 0
     assert {pull["error_class"] for pull in told["pulls"]} == {None}
-    assert set(told["pulls"][0]) == {"stream", "app_id", "records", "parse_failures", "error_class", "is_complete"}
+    assert set(told["pulls"][0]) == {
+        *("origin", "stream", "app_id", "records", "parse_failures", "error_class", "is_complete")
+    }
 
 
 def test_what_was_pulled_can_be_asked_for(site: Site):

@@ -98,7 +98,8 @@ def test_every_message_conversation_user_and_rating_comes_once(world: World, roa
     assert {(f.message_id, f.from_source, f.rating) for f in road.store.of(Feedback).values()} == {
         (row.message_id, row.from_source, row.rating) for rows in world.feedback_of.values() for row in rows.values()
     }
-    people = {run.created_by.id for run in world.runs.values()} | {row[4] for row in wanted.values()}
+    people = {account.id for account in world.accounts}
+    people |= {run.created_by.id for run in world.runs.values()} | {row[4] for row in wanted.values()}
     assert set(road.store.of(User)) == people
     assert set(road.store.of(App)) == set(world.apps)
 

@@ -166,7 +166,8 @@ class TestUnknownNames:
         assert said == "dify-metric.toml line 3: no setting 'lissten'; did you mean 'listen'?"
 
     def test_tables_in_the_file_are_refused(self):
-        assert "line 1: no setting 'dify'" in refusal(config_path=toml("[dify]\nurl = 'x'\n"))
+        assert "line 1: no setting 'lab'" in refusal(config_path=toml("[lab]\nurl = 'x'\n"))
+        assert "[[dify]] with two brackets" in refusal(config_path=toml("[dify]\nurl = 'x'\n"))
 
     def test_of_options_are_refused(self):
         assert "command line --store-path: no setting 'store_path'" in refusal(overrides={"store_path": "x"})
@@ -293,7 +294,10 @@ class TestDescription:
         assert settings.pull_interval == timedelta(seconds=seconds)
 
     def test_knows_which_fields_are_secret(self):
-        assert set(SECRETS) == {"dify_admin_key", "dify_password", "dify_token", "ingest_token"}
+        assert set(SECRETS) == {
+            *("dify_admin_key", "dify_password", "dify_token"),
+            *("broker_url", "broker_cache_url", "ingest_token"),
+        }
 
     def test_settings_do_not_change(self):
         with pytest.raises(ValidationError):
