@@ -141,7 +141,7 @@ class Caller(Side):
             raise BadHead(404, "a host or path that is nobody's")
         upstream, target = found
         limits, watch = self._relay.limits, self._relay.watch
-        seen = watch.begin(head, target.partition(b"?")[0])
+        seen = watch.begin(head.method, target.partition(b"?")[0], head.fields.authorization)
         if self._relay.is_stopping:
             head.keeps_open = False
         forwarded = forwarded_fields(head, self._peer, self._scheme)
