@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE := uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	--python-version 3.11 --quiet $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test check lint bench generate lock servers clean
+.PHONY: help demo test check lint bench fuzz generate lock servers clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: .venv/.dev ## format, style, types, lock files
 bench: .venv/.dev servers ## measure what is claimed about speed (ONLY=tap for one room)
 	$(BIN)/python -m tests.benchmarks $(ONLY)
 
+fuzz: .venv/.fuzz ## look for bytes that break the tap (SECONDS=300 each, ONLY="events relay")
+	$(BIN)/python -m tests.fuzz $(or $(SECONDS),60) $(ONLY)
+
 generate: .venv/.runtime ## write dashboards/ anew from the catalogue
 	$(BIN)/dify-metric generate
 
@@ -41,6 +44,7 @@ lock: ## resolve the lock files anew (UPGRADE=1 takes newer versions)
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
 	$(COMPILE) pyproject.toml --group dev -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
+	$(COMPILE) --group fuzz -o requirements-fuzz.lock
 
 servers:
 	@.ci/servers
@@ -58,3 +62,7 @@ LOCKS := requirements.lock requirements-build.lock pyproject.toml .ci/venv
 .venv/.dev: $(LOCKS) requirements-dev.lock
 	.ci/venv dev
 	@touch $@ .venv/.runtime
+
+.venv/.fuzz: requirements-fuzz.lock .venv/.dev
+	.ci/venv fuzz
+	@touch $@

@@ -28,8 +28,8 @@ def named(requirements: list[object]) -> set[str]:
     return {re.split(r"[^a-z0-9._-]", text)[0] for text in texts}
 
 
-def test_there_are_three_lock_files():
-    assert LOCKS == ["requirements-build.lock", "requirements-dev.lock", "requirements.lock"]
+def test_there_is_a_lock_file_for_each_way_to_install():
+    assert LOCKS == ["requirements-build.lock", "requirements-dev.lock", "requirements-fuzz.lock", "requirements.lock"]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -44,6 +44,7 @@ def test_everything_asked_for_is_pinned():
     assert named(PROJECT["project"]["dependencies"]) <= set(pins("requirements.lock"))
     assert named(groups["build"]) <= set(pins("requirements-build.lock"))
     assert named(groups["dev"]) <= set(pins("requirements-dev.lock"))
+    assert named(groups["fuzz"]) <= set(pins("requirements-fuzz.lock"))
 
 
 def test_the_tests_run_with_the_versions_that_are_shipped():

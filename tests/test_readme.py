@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import textwrap
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -64,8 +66,23 @@ def test_the_first_five_minutes(tmp_path: Path, free_port: int, commands: Path):
     assert list((tmp_path / "dashboards").glob("*.json"))
 
 
+def test_the_program_tells_what_it_asked(capsys: pytest.CaptureFixture[str]):
+    (program,) = (text for kind, text in BLOCKS if kind == "python")
+    with a_dify() as dify:
+        app = next(app for app in dify.world.apps.values() if app.mode == "advanced-chat")
+        names: dict[str, Any] = {"key": app.key}
+        exec(program.replace("https://dify.example.com", dify.url), names)  # noqa: S102 - as a reader would
+        names["dify"].close()
+    *answer, told = capsys.readouterr().out.strip().splitlines()
+    assert any('"message_end"' in line for line in answer)
+    assert all(tokens > 0 for tokens in ast.literal_eval(told).values())
+    assert ast.literal_eval(told)
+
+
 def test_every_block_is_of_a_kind_that_is_looked_at():
-    assert {kind for kind, _ in BLOCKS} == {"sh demo", "sh install", "sh before", "sh serve", "sh run", "toml", "yaml"}
+    assert {kind for kind, _ in BLOCKS} == {
+        *("sh demo", "sh install", "sh before", "sh serve", "sh run", "toml", "yaml", "python")
+    }
 
 
 def test_it_names_every_command_and_no_other():

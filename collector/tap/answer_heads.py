@@ -15,7 +15,7 @@ class AnswerHeads:
 
     def __init__(self, *, is_to_head: bool, max_bytes: int) -> None:
         self.rest = b""
-        self._held = b""
+        self._held = bytearray()
         self._is_to_head = is_to_head
         self._max_bytes = max_bytes
         self._left = INTERIM_HEADS
@@ -27,18 +27,21 @@ class AnswerHeads:
 
     def feed(self, piece: bytes) -> list[AnswerHead]:
         """The heads that a piece completed. Raises BadHead."""
-        held, found, searched = self._held + piece, list[AnswerHead](), max(0, len(self._held) - 3)
+        held, searched = self._held, max(0, len(self._held) - 3)
+        held += piece
+        found, start = list[AnswerHead](), 0
         while (end := held.find(b"\r\n\r\n", searched) + 4) >= 4:
-            head = parse_answer(held[:end], is_to_head=self._is_to_head)
+            head = parse_answer(bytes(held[start:end]), is_to_head=self._is_to_head)
             found.append(head)
-            held, searched = held[end:], 0
+            start = searched = end
             if head.is_final:
-                self._held, self.rest = b"", held
+                self.rest = bytes(held[end:])
+                held.clear()
                 return found
             self._left -= 1
             if not self._left:
                 raise BadHead(502, "interim heads without end")
-        self._held = held
+        del held[:start]
         if len(held) > self._max_bytes:
             raise BadHead(502, "a head without end")
         return found

@@ -112,13 +112,12 @@ class Caller(Side):
             self.refuse(431)
             return
         head = bytes(held[: end + 4])
-        rest = bytes(held[end + 4 :])
-        held.clear()
+        del held[: end + 4]
         self._searched = 0
-        self._take(head, rest)
+        self._take(head, b"")
 
     def _take(self, head: bytes, rest: bytes) -> None:
-        """A whole head, and what came behind it."""
+        """A whole head, and what came behind it, where that is not held."""
         if head.startswith(b"\r\n"):  # some send an empty line behind a body
             head = head.lstrip(b"\r\n")
         try:
@@ -141,15 +140,28 @@ class Caller(Side):
             raise BadHead(404, "a host or path that is nobody's")
         upstream, target = found
         limits, watch = self._relay.limits, self._relay.watch
-        seen = watch.begin(head, target.partition(b"?")[0])
+        seen = watch.begin(head.method, target.partition(b"?")[0], head.fields.authorization)
         if self._relay.is_stopping:
             head.keeps_open = False
         forwarded = forwarded_fields(head, self._peer, self._scheme)
+        if self._held or len(rest) > head.length >= 0:
+            self._held += rest
+            rest = self._due(head)
         exchange = self._exchange = Exchange(self, head, seen, watch, upstream, target, forwarded)
         if limits.body_bytes is not None and head.length > limits.body_bytes:
             exchange.fail(413, "invalid_request")
         else:
             exchange.start(rest)
+            if self._held and self._exchange is exchange:
+                self.pause()
+
+    def _due(self, head: RequestHead) -> bytes:
+        """What is held of a request's own bytes; the requests behind it stay, and are not copied for each."""
+        held = self._held
+        is_plain = head.length >= 0 and head.fields.upgrade is None
+        due = bytes(held[: head.length] if is_plain else held)
+        del held[: len(due)]
+        return due
 
     # --- ends
 

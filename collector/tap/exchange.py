@@ -264,7 +264,7 @@ class Exchange:
         self._answer = body = body_of(head.length, keeps_trailers=True)
         is_chunked = head.length == CHUNKED and not self._unpacks
         opening = answer_bytes(head, self._head, is_chunked=is_chunked, keeps_open=self._keeps_open)
-        self._watch.answered(self._seen, head)
+        self._watch.answered(self._seen, head.status, head.content_type, head.content_encoding)
         if rest and not body.is_done:
             self._opening = opening  # both in one piece
             self.answer_came(rest)
@@ -280,7 +280,7 @@ class Exchange:
             return
         self.is_tunnel = True
         self._answer = body_of(UNTIL_CLOSE, keeps_trailers=False)
-        self._watch.answered(self._seen, head)
+        self._watch.answered(self._seen, head.status, head.content_type, head.content_encoding)
         self.caller.send(answer_bytes(head, self._head, is_chunked=False, keeps_open=True) + rest)
         self._seen.answer_bytes += len(rest)
         if self.request_rest:

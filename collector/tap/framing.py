@@ -84,7 +84,7 @@ class Chunked:
         self.is_done = False
         self.excess = b""
         self._state = _SIZES
-        self._held = b""  # of a line whose end has not come
+        self._held = bytearray()  # of a line whose end has not come
         self._left = 0  # of the chunk's content
         self._keeps_trailers = keeps_trailers
         self._max_trailer_bytes = max_trailer_bytes
@@ -100,7 +100,12 @@ class Chunked:
 
     def _feed_slowly(self, piece: bytes) -> tuple[bytes, bytes]:
         if self._held:
-            piece, self._held = self._held + piece, b""
+            self._held += piece
+            if b"\n" not in piece and self._state != _END_OF_CHUNK:
+                self._check_length(len(self._held))
+                return b"", b""
+            piece = bytes(self._held)
+            self._held.clear()
         wire: list[bytes] = []
         content: list[bytes] = []
         place = 0
@@ -116,7 +121,7 @@ class Chunked:
                 continue
             end = self._line_end(piece, place)
             if end < 0:
-                self._held = piece[place:]
+                self._held += piece[place:]
                 place = len(piece)
                 break
             wire.append(self._take_line(piece, place, end))
@@ -131,9 +136,13 @@ class Chunked:
         length = (end or len(piece)) - place
         if self._state == _END_OF_CHUNK and not b"\r\n".startswith(piece[place : place + min(length, 2)]):
             raise BadFraming("a chunk that is longer than its size")
+        self._check_length(length)
+        return end or -1
+
+    def _check_length(self, length: int) -> None:
+        """Of a line, whole or not."""
         if length > (_MAX_SIZE_LINE if self._state == _SIZES else self._max_trailer_bytes):
             raise BadFraming("a line without an end")
-        return end or -1
 
     def _take_line(self, piece: bytes, place: int, end: int) -> bytes:
         if self._state == _END_OF_CHUNK:

@@ -161,7 +161,7 @@ def _request_fields(lines: bytes, is_http_1_0: bool) -> RequestFields:
     for name in _FORWARDED & found.keys():
         forwarded += [(name, value) for value in found[name]]
     tokens = _tokens(found[b"connection"]) if b"connection" in found else _NONE
-    shown, upgrade = found.get(b"authorization", _EMPTY), found.get(b"upgrade")
+    shown, upgrade = found.get(b"authorization", _EMPTY), b", ".join(filter(None, found.get(b"upgrade", _EMPTY)))
     kept = b"".join(parts[::3] + [b"\r\nAuthorization: " + one for one in shown])
     keeps_open = b"keep-alive" in tokens if is_http_1_0 else True
     return RequestFields(
@@ -170,7 +170,7 @@ def _request_fields(lines: bytes, is_http_1_0: bool) -> RequestFields:
         forwarded,
         _request_length(found, is_http_1_0),
         keeps_open and b"close" not in tokens,
-        b", ".join(upgrade) if upgrade and b"upgrade" in tokens and not is_http_1_0 else None,
+        upgrade if upgrade and b"upgrade" in tokens and not is_http_1_0 else None,
         b"te" in found and b"trailers" in _tokens(found[b"te"]),
         shown[0] if shown else None,
     )

@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
@@ -19,17 +19,12 @@ from collector.tap.caller import Caller
 from collector.tap.exchange import Exchange
 from collector.tap.limits import Limits
 from collector.tap.upstream import Directory
-from collector.tap.watch import Sink, Watch
+from collector.tap.watch import Sink, Watch, utc_now
 
 SWEEP_SECONDS = 1.0
 _BACKLOG = 2048
 
 log = structlog.get_logger()
-
-
-def utc_now() -> datetime:
-    """The instant."""
-    return datetime.now(UTC)
 
 
 class Relay:

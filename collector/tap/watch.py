@@ -14,7 +14,7 @@ import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -24,12 +24,14 @@ from collector.failures import error_class
 from collector.ledger import Telling
 from collector.records import TAP, Message, Record, Request, Run
 from collector.tap.hearing import Hearing, hearing_of
-from collector.tap.http_head import AnswerHead, RequestHead
 from collector.tap.limits import Limits
 from collector.tap.routes import Matched, Route, match
 
 Sink: TypeAlias = Callable[[list[Record]], None]
 """Takes records and returns at once."""
+
+Wake: TypeAlias = Callable[[float, Callable[[], None]], object]
+"""Has what waits read, so many seconds later."""
 
 CLIENT, UPSTREAM = "client", "upstream"
 
@@ -40,6 +42,16 @@ _READ_SECONDS = 0.01
 _RECORDS_A_BATCH = 1_000
 
 log = structlog.get_logger()
+
+
+def utc_now() -> datetime:
+    """The instant."""
+    return datetime.now(UTC)
+
+
+def by_loop(seconds: float, read: Callable[[], None]) -> None:
+    """In a turn of the running loop."""
+    asyncio.get_running_loop().call_later(seconds, read)
 
 
 @dataclass(slots=True)
@@ -91,7 +103,8 @@ class Watch:
     """All requests of one worker.
 
     `clock` counts seconds, `now` tells the instant. `tell_stop` is called with the task id of each stop request, so
-    that other workers can be told.
+    that other workers can be told. `wake` has pieces read that have been waiting; who gives one that does nothing calls
+    `flush` in its place.
     """
 
     def __init__(
@@ -102,6 +115,7 @@ class Watch:
         clock: Callable[[], float],
         now: Callable[[], datetime],
         tell_stop: Callable[[str], None] | None = None,
+        wake: Wake = by_loop,
     ) -> None:
         self.counts = Counts()
         self._sink = sink
@@ -109,18 +123,18 @@ class Watch:
         self.clock = clock
         self._now = now
         self._tell_stop = tell_stop
+        self._wake = wake
         self._unread: deque[tuple[Seen, bytes | None, float]] = deque()
         self._unread_bytes = 0
         self._is_due = False
         self._random = random.Random(os.urandom(32))  # noqa: S311 - ids need not be secret
         self._stopped: OrderedDict[str, None] = OrderedDict()
 
-    def begin(self, head: RequestHead, path: bytes) -> Seen:
-        """A request's head is complete."""
+    def begin(self, method: bytes, path: bytes, authorization: bytes | None) -> Seen:
+        """A request's head is complete. `path` is as Dify has it, without its query."""
         matched = match(path)
-        seen = Seen(
-            head.method.decode("latin-1"), matched, _fingerprint(head, matched.route), self._now(), self.clock()
-        )
+        fingerprint = _fingerprint(authorization, matched.route)
+        seen = Seen(method.decode("latin-1"), matched, fingerprint, self._now(), self.clock())
         if matched.route.kind == "stop" and matched.task_id:
             self.stop(matched.task_id)
             if self._tell_stop:
@@ -133,17 +147,17 @@ class Watch:
         if len(self._stopped) > _STOPS:
             self._stopped.popitem(last=False)
 
-    def answered(self, seen: Seen, head: AnswerHead) -> None:
-        """The head of the answer has come."""
-        seen.status = head.status
+    def answered(self, seen: Seen, status: int, content_type: bytes, coding: bytes) -> None:
+        """The head of the answer has come; its fields in small letters."""
+        seen.status = status
         seen.first_byte = self.clock() - seen.began
-        if head.status >= 400 and seen.matched.route.kind == "stop" and seen.matched.task_id:
+        if status >= 400 and seen.matched.route.kind == "stop" and seen.matched.task_id:
             self._stopped.pop(seen.matched.task_id, None)
-        is_stream = head.content_type.startswith(b"text/event-stream")
+        is_stream = content_type.startswith(b"text/event-stream")
         if seen.is_answer:
             seen.is_stream = is_stream
-        if not (is_stream if seen.is_answer and head.status < 400 else False) and not (
-            head.content_type.startswith(b"application/json") and (seen.is_answer or head.status >= 400)
+        if not (is_stream if seen.is_answer and status < 400 else False) and not (
+            content_type.startswith(b"application/json") and (seen.is_answer or status >= 400)
         ):
             return
         route = seen.matched.route
@@ -153,7 +167,7 @@ class Watch:
             mode=route.mode,
             invoke_from=route.invoke_from,
             is_stream=is_stream,
-            coding=head.content_encoding,
+            coding=coding,
             limits=self._limits,
         )
         self.counts.unread += seen.hearing is None
@@ -171,7 +185,7 @@ class Watch:
         self._unread.append((seen, piece, self.clock() - seen.began))
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_later(_READ_SECONDS, self._read)
+            self._wake(_READ_SECONDS, self._read)
 
     def lose(self, seen: Seen) -> None:
         """Read no more of this answer."""
@@ -198,7 +212,7 @@ class Watch:
         self._unread.append((seen, None, 0.0))
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_later(_READ_SECONDS, self._read)
+            self._wake(_READ_SECONDS, self._read)
 
     def flush(self) -> None:
         """Read everything that waits: before the end."""
@@ -225,7 +239,7 @@ class Watch:
         self._hand_over(batch)
         self._is_due = bool(self._unread)
         if self._is_due:
-            asyncio.get_running_loop().call_soon(self._read)
+            self._wake(0, self._read)
 
     def _records(self, seen: Seen) -> list[Record]:
         told: list[Record] = []
@@ -292,9 +306,8 @@ class Watch:
             log.error("records lost: the sink refused them", records=len(batch), error=type(error).__name__)
 
 
-def _fingerprint(head: RequestHead, route: Route) -> str | None:
+def _fingerprint(shown: bytes | None, route: Route) -> str | None:
     """The app key's: of the service API alone, other doors show tokens that change."""
-    shown = head.fields.authorization
     return _digest(shown) if shown is not None and route.template.startswith("/v1/") else None
 
 
