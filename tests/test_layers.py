@@ -18,6 +18,7 @@ PACKAGE = "collector"
 
 FOUNDATION = (
     *("errors", "period", "failures", "fields", "quirks", "records", "wire", "ledger", "payers", "payer_file"),
+    *("access", "keyring"),
     *("settings", "logs", "running"),
 )
 """Each knows only those before it."""
