@@ -80,11 +80,18 @@ class Keyring:
         if not is_of(token, key.digest if key else _NOBODY) or key is None:
             return None
         if key.state(now) == "active" and (key.last_used_at is None or now - key.last_used_at >= USED_EVERY):
-            with self._lock:
-                if (known := self._keys.get(key.id)) is not None:
-                    self._keys[key.id] = msgspec.structs.replace(known, last_used_at=now)
-                    self._is_new = True
+            self._note(key.id, now)
         return key
+
+    def _note(self, key_id: str, now: datetime) -> None:
+        if not self._lock.acquire(blocking=False):
+            return  # somebody writes keys down just now; its next use will do
+        try:
+            if (known := self._keys.get(key_id)) is not None:
+                self._keys[key_id] = msgspec.structs.replace(known, last_used_at=now)
+                self._is_new = True
+        finally:
+            self._lock.release()
 
     def flush(self) -> None:
         """Write down which keys were used since it was last done. Raises StoreError."""
