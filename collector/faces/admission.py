@@ -31,6 +31,12 @@ REALM = 'realm="dify-metric"'
 CHALLENGES = (f"Bearer {REALM}", f'Basic {REALM}, charset="UTF-8"')
 
 
+_NONE_HERE = (
+    "the key shown is none of this collector's: `dify-metric key list` shows those it made; others are admin_token, "
+    "read_token, ingest_token and metrics_token of its settings"
+)
+
+
 class Refusal(Exception):
     """Somebody is not let in. `reason` is of a closed list, for counting; `challenges` say how to come back."""
 
@@ -84,7 +90,7 @@ class Admission:
             raise self._refusal(429, "limited", "too many wrong keys from your address; try later", after=wait)
         self._tries[_network(address)] = (self._level(address, now) + 1, now)
         log.warning("wrong key", address=address, next="a key that nobody here made; look who tries")
-        raise self._refusal(401, "unknown", "a key that is none here; `dify-metric key list` shows those there are")
+        raise self._refusal(401, "unknown", _NONE_HERE)
 
     def require(self, visitor: Visitor, *scopes: Scope, is_whole: bool) -> None:
         """Let in who has one of these scopes, and with `is_whole` who sees everything. Raises Refusal."""
