@@ -12,7 +12,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
-from pydantic import SecretStr
 from starlette.types import ASGIApp
 
 import collector
@@ -31,10 +30,13 @@ from collector import paying
 from collector.backfill import BackFill
 from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
-from collector.errors import SettingsError
-from collector.faces import backfill, intake, payers, prometheus, reconciliation, rest
+from collector.errors import SettingsError, StoreError
+from collector.faces import backfill, intake, keys, payers, prometheus, reconciliation, rest
+from collector.faces.admission import Admission
+from collector.faces.guard import open_to_all, seal, seen
 from collector.faces.prometheus import Exposition, Tally
 from collector.faces.readings import Readings
+from collector.keyring import USED_EVERY, Keyring
 from collector.paying import Paying, Rows
 from collector.pull.console import Console
 from collector.records import BROKER, CONSOLE, Mark, Pull, Record, Stored
@@ -48,8 +50,6 @@ from collector.store import Store, open_store
 log = structlog.get_logger()
 
 Clock = Callable[[], datetime]
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 5
@@ -77,6 +77,8 @@ class Service:
         self.store: Store = open_store(settings.store, now=clock())
         self.stored: Counter[str] = Counter()
         self.filling = BackFill()
+        self.keyring = Keyring(self.store.rows, self.store.set_keys)
+        self.admission = Admission(self.keyring, is_open=settings.is_open, tokens=settings.tokens, clock=clock)
         try:
             self.paying = payers_in(settings, self.store)
             self.sources = [
@@ -140,34 +142,34 @@ class Service:
     def web(self) -> FastAPI:
         """The application that `serve` serves: REST, /metrics, and the schedule while it runs."""
         settings = self.settings
-        app = rest.application(self.store.rows, self.clock, timezone=settings.report_timezone, lifespan=self._life)
-        service = intake.Service(version=collector.__version__, store=whereabouts(settings.store))
-        app.include_router(
-            intake.router(
-                service,
-                self.put,
-                self.pull if self.consoles else None,
-                token=_secret(settings.ingest_token),
-                is_local=settings.listen.host in LOOPBACK,
-            )
+        rows = seen(self.store.rows)
+        app = rest.application(
+            rows,
+            self.clock,
+            timezone=settings.report_timezone,
+            lifespan=self._life,
+            admission=self.admission,
         )
-        app.include_router(reconciliation.router(self.store.rows, self.clock, timezone=settings.report_timezone))
+        service = intake.Service(version=collector.__version__, store=whereabouts(settings.store))
+        app.include_router(intake.router(service, self.put, self.pull if self.consoles else None))
+        app.include_router(keys.router(self.keyring, self.clock))
+        app.include_router(reconciliation.router(rows, self.clock, timezone=settings.report_timezone))
         app.include_router(
             backfill.router(
                 self._begin_back_fill if self.consoles else None,
                 self._back_fill,
                 self.filling.stop,
-                admit=intake.admission(_secret(settings.ingest_token), is_local=settings.listen.host in LOOPBACK),
                 streams=STREAM_NAMES,
             )
         )
         app.include_router(payers.router(self.payer_report if self.paying else None))
         app.include_router(prometheus.router(self._exposition()))
 
-        @app.get("/", include_in_schema=False)
+        @app.get("/", include_in_schema=False, dependencies=[open_to_all()])
         async def start() -> RedirectResponse:
             return RedirectResponse("docs")
 
+        seal(app)
         return app
 
     async def close(self) -> None:
@@ -175,13 +177,19 @@ class Service:
         await self.filling.stop()
         for source in self.sources:
             await source.close()
+        with suppress(StoreError):  # when a key was last used is not worth an unclean end
+            await self._flush_keys()
         await asyncio.to_thread(self.store.close)
+
+    async def _flush_keys(self) -> None:
+        await asyncio.to_thread(self.keyring.flush)
 
     @asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
         schedules = [schedule for source in self.sources for schedule in source.schedules()]
         if self.paying is not None:
             schedules.append(Schedule(self.resolve_payers, self.settings.pull_interval, clock=self.clock))
+        schedules.append(Schedule(self._flush_keys, USED_EVERY, clock=self.clock))
         for schedule in schedules:
             schedule.start()
         try:
@@ -212,6 +220,12 @@ class Service:
             "Facts told again that were known already, since this process began.",
             (),
             lambda: {(): self.stored["duplicate"]},
+        )
+        yield Tally(
+            "dify_metric_access_refused_total",
+            "Requests that were not let in, since this process began, by why.",
+            ("reason",),
+            lambda: {(reason,): float(number) for reason, number in self.admission.refused.items()},
         )
         settings = self.settings
         watch = reconciliation.Watch(
@@ -272,7 +286,13 @@ async def _serve(settings: Settings) -> None:
                 url=f"http://{settings.listen}",
                 store=whereabouts(settings.store),
                 dify=_asked(service) or "none: nothing is pulled; set dify_url",
+                access="open" if settings.is_open else "keys",
             )
+            if not settings.is_open and not settings.tokens and not len(service.keyring):
+                log.warning(
+                    "nobody can ask: there is no key",
+                    next="stop it, make one (dify-metric key create --name me --scope admin), or set admin_token",
+                )
             await web_server(service.web()).serve(sockets=[door])
         finally:
             await service.close()
@@ -344,10 +364,6 @@ def _asked(service: Service) -> str:
     if len(consoles) == 1:
         return next(iter(consoles.values())).access.url
     return ", ".join(f"{name} {dify.access.url}" for name, dify in consoles.items())
-
-
-def _secret(value: SecretStr | None) -> str | None:
-    return value.get_secret_value() if value else None
 
 
 def told(pulls: Iterable[Pull]) -> list[Mapping[str, object]]:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from collector import app, sources
+from collector.access import Scope
 from collector.app import Service, utc_now
 from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
@@ -53,7 +54,7 @@ async def pull(settings: Settings, on_progress: Progress) -> Sequence[Plain]:
     try:
         service = Service(settings, on_progress=on_progress)
     except StoreBusy as busy:
-        with _holder(settings, busy) as running:
+        with _holder(settings, busy, Scope.INGEST) as running:
             return running.pull()
     try:
         return app.told(await service.pull())
@@ -71,7 +72,7 @@ async def back_fill(settings: Settings, since: str, only: Sequence[str], on_prog
     try:
         service = Service(settings)
     except StoreBusy as busy:
-        with _holder(settings, busy) as running:
+        with _holder(settings, busy, Scope.INGEST) as running:
             return running.back_fill(start, only, on_progress)
     try:
         return app.told(await service.back_fill(start, frozenset(only) or None, on_progress))
@@ -97,7 +98,7 @@ def ingest(settings: Settings, files: Sequence[Path], hints: Plain, on_progress:
         app.payers_in(settings, store)
         return stored
 
-    stored = _with_store(settings, here, lambda running: running.put(records))
+    stored = with_store(settings, here, lambda running: running.put(records), scope=Scope.INGEST)
     return {"new": stored.new, "changed": stored.changed, "known": stored.known, "failures": dict(failures)}
 
 
@@ -121,9 +122,9 @@ def query(settings: Settings, asked: Plain, at: str | None = None) -> Plain:
         return running.query(list(_pairs({**given, "tz": question.tz or settings.report_timezone})))
 
     if at is not None:
-        with Running(at if "://" in at else f"http://{at}") as running:
+        with Running(at if "://" in at else f"http://{at}", token=_token(settings, Scope.READ)) as running:
             return running.query(list(_pairs(given)))
-    return _with_store(settings, here, there, read_only=True)
+    return with_store(settings, here, there, read_only=True)
 
 
 def reconcile(settings: Settings, asked: Plain) -> Plain:
@@ -133,7 +134,7 @@ def reconcile(settings: Settings, asked: Plain) -> Plain:
     def here(store: Store) -> Plain:
         return reconciliation.reconciled(question, store.rows, utc_now(), timezone=settings.report_timezone)
 
-    return _with_store(settings, here, lambda running: running.reconciliation(list(_pairs(given))), read_only=True)
+    return with_store(settings, here, lambda running: running.reconciliation(list(_pairs(given))), read_only=True)
 
 
 async def check(settings: Settings) -> Plain:
@@ -180,7 +181,7 @@ def payers(settings: Settings) -> Plain:
     def here(store: Store) -> Plain:
         return app.payer_report(settings, store.rows, utc_now())
 
-    return _with_store(settings, here, lambda running: running.payers(), read_only=True)
+    return with_store(settings, here, lambda running: running.payers(), read_only=True)
 
 
 def _payers_of(settings: Settings) -> Payers:
@@ -189,18 +190,19 @@ def _payers_of(settings: Settings) -> Payers:
     return read_payers(Path(settings.payers))
 
 
-def _with_store(
+def with_store(
     settings: Settings,
     here: Callable[[Store], Result],
     there: Callable[[Running], Result],
     *,
+    scope: Scope = Scope.READ,
     read_only: bool = False,
 ) -> Result:
-    """Work on the store: here, or there where a service holds it."""
+    """Work on the store: here, or there where a service holds it, by the key of the settings with that scope."""
     try:
         store = open_store(settings.store, read_only=read_only)
     except StoreBusy as busy:
-        with _holder(settings, busy) as running:
+        with _holder(settings, busy, scope) as running:
             return there(running)
     try:
         return here(store)
@@ -209,15 +211,19 @@ def _with_store(
 
 
 @contextmanager
-def _holder(settings: Settings, busy: StoreBusy) -> Iterator[Running]:
+def _holder(settings: Settings, busy: StoreBusy, scope: Scope) -> Iterator[Running]:
     """The service that holds the store; the error says who does where it is not the one at `listen`."""
-    token = settings.ingest_token.get_secret_value() if settings.ingest_token else None
-    with Running(url_of(settings.listen), token=token) as running:
+    with Running(url_of(settings.listen), token=_token(settings, scope)) as running:
         try:
             running.check(settings.store)
         except Unavailable as error:
             raise StoreBusy(f"{busy}; {error}") from None
         yield running
+
+
+def _token(settings: Settings, scope: Scope) -> str | None:
+    """The key to show for what takes this scope, where the settings have one."""
+    return settings.tokens.get(scope) or settings.tokens.get(Scope.ADMIN)
 
 
 def _pairs(given: Plain) -> Iterator[tuple[str, str]]:
@@ -230,7 +236,7 @@ def _state_of_store(settings: Settings) -> str:
     path = Path(whereabouts(settings.store))
     if not path.exists() and path.parent.is_dir() and os.access(path.parent, os.W_OK):
         return "not there yet; the first facts make it"
-    return _with_store(settings, lambda store: summary(store.rows), _facts_there, read_only=True)
+    return with_store(settings, lambda store: summary(store.rows), _facts_there, read_only=True)
 
 
 _COUNTED = ("runs", "messages", "model_calls", "tokens")

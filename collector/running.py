@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from time import sleep
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import httpx
 
@@ -112,6 +113,19 @@ class Running:
                 new=total.new + said["new"], changed=total.changed + said["changed"], known=total.known + said["known"]
             )
         return total
+
+    def keys(self) -> Sequence[Mapping[str, Any]]:
+        """Every key of the service, as `GET /api/v1/keys` gives them."""
+        found: Sequence[Mapping[str, Any]] = self._asked("GET", "/api/v1/keys")["keys"]
+        return found
+
+    def create_key(self, wish: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have the service make a key; with its token."""
+        return self._asked("POST", "/api/v1/keys", json=dict(wish))
+
+    def revoke_key(self, key_id: str) -> Mapping[str, Any]:
+        """Have the service let a key open nothing any more."""
+        return self._asked("DELETE", f"/api/v1/keys/{quote(key_id, safe='')}")
 
     def pull(self) -> Sequence[Mapping[str, Any]]:
         """Ask for a pass over Dify now and wait for it."""

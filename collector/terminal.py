@@ -103,6 +103,31 @@ def show_pulls(pulls: Iterable[Mapping[str, Any]]) -> None:
     show_lines(("stream", "apps", "records", "set aside", "error"), lines, numbers=("apps", "records", "set aside"))
 
 
+def show_token(made: Mapping[str, Any]) -> None:
+    """The token of a new key alone, so that it can go into a file; what it is for beside it."""
+    sys.stdout.write(f"{made['token']}\n")
+    say(f"key {made['id']} ({made['name']}): {_may(made)}; this is the only time its token is shown")
+
+
+def show_keys(keys: Sequence[Mapping[str, Any]]) -> None:
+    """One line for each key."""
+    heads = ("id", "name", "may", "state", "made", "ends", "last used")
+    lines = [
+        (
+            *(each["id"], each["name"], _may(each), each["state"]),
+            *((each[name] or BLANK)[:16].replace("T", " ") for name in ("created_at", "expires_at", "last_used_at")),
+        )
+        for each in keys
+    ]
+    show_lines(heads, lines)
+
+
+def _may(key: Mapping[str, Any]) -> str:
+    bounds = {"apps": "app", "workspaces": "workspace", "origins": "Dify"}
+    only = [f"{word} {', '.join(key[name])}" for name, word in bounds.items() if key[name]]
+    return ", ".join(key["scopes"]) + (f" of {' and '.join(only)}" if only else "")
+
+
 def show_payers(found: Mapping[str, Any]) -> None:
     """The users nobody pays for, those who ask most first."""
     lines = [

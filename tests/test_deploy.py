@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from collector.access import Scope
 from collector.settings import FIELDS, Settings, variable
 from collector.settings.configuration import KEYS, example_file, load_settings
 from tests.conftest import ROOT
@@ -48,7 +49,7 @@ class TestTheExampleFile:
         (tmp_path / "all.toml").write_text(
             uncommented(
                 example_file(),
-                but=("dify_admin_key", "dify_password", "ingest_token", "broker_url", "broker_cache_url"),
+                but=("dify_admin_key", "dify_password", r"\w+_token", "broker_url", "broker_cache_url"),
             )
         )
         told = tomllib.loads((tmp_path / "all.toml").read_text())
@@ -70,7 +71,8 @@ class TestContainers:
         said = {"DIFY_URL": "https://dify", "DIFY_WORKSPACE_ID": "w", "REPORT_TIMEZONE": "UTC"}
         env = {name: re.sub(r"\$\{(\w+)[^}]*\}", lambda found: said[found[1]], value) for name, value in told.items()}
         env["DIFY_METRIC_DIFY_ADMIN_KEY_FILE"] = str(tmp_path / "key")
-        assert load_settings({}, env).sign_in == "admin key"
+        settings = load_settings({"listen": "0.0.0.0:9180"}, env)
+        assert (settings.sign_in, settings.is_open) == ("admin key", True)
 
     def test_compose_mounts_what_is_there(self):
         (compose,) = documents("compose.yaml")
@@ -107,8 +109,10 @@ class TestKubernetes:
         text = by_kind["ConfigMap"]["data"]["dify-metric.toml"]
         (tmp_path / "key").write_text("secret")
         file = tmp_path / "dify-metric.toml"
-        file.write_text(text.replace("/run/secrets/dify-metric/dify_admin_key", str(tmp_path / "key")))
-        assert load_settings({}, {}, file).sign_in == "admin key"
+        file.write_text(re.sub(r"/run/secrets/dify-metric/\w+", str(tmp_path / "key"), text))
+        settings = load_settings({"listen": "0.0.0.0:9180"}, {}, file)
+        assert (settings.sign_in, settings.is_open) == ("admin key", False)
+        assert set(settings.tokens) == {Scope.ADMIN, Scope.METRICS}
 
     def test_one_pod_owns_the_store(self, by_kind: dict[str, dict]):
         assert by_kind["StatefulSet"]["spec"]["replicas"] == 1

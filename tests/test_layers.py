@@ -18,6 +18,7 @@ PACKAGE = "collector"
 
 FOUNDATION = (
     *("errors", "period", "failures", "fields", "quirks", "records", "wire", "ledger", "payers", "payer_file"),
+    *("access", "keyring"),
     *("settings", "logs", "running"),
 )
 """Each knows only those before it."""
@@ -37,7 +38,7 @@ MAY_KNOW: dict[str, frozenset[str]] = {
 }
 """Room -> the rooms it may know. A new room is a new row here, and in the picture of who imports whom."""
 
-ABOVE_ALL = ("sources", "app", "commands", "demonstration", "cli", "__main__")
+ABOVE_ALL = ("sources", "app", "commands", "keys", "demonstration", "cli", "__main__")
 """The places where parts meet: each may know everything before it."""
 
 KEEPERS = {"duckdb": {"store"}, "typer": {"cli"}, "apscheduler": {"schedule"}}

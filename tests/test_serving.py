@@ -148,14 +148,55 @@ class TestWhoMaySend:
         assert wrong.err.count("\n") == 1
         assert TOKEN not in refused.text + wrong.err
 
-    def test_open_to_the_network_without_a_token_it_takes_no_facts_and_still_answers(
-        self, tmp_path: Path, free_port: int
-    ):
+    def test_open_to_the_network_it_answers_who_shows_a_key(self, tmp_path: Path, free_port: int):
+        made = typed("key", "create", "--name", "me", "--scope", "admin", at=tmp_path)
+        assert (made.code, made.out.startswith("dm_"), made.out.strip() in made.err) == (0, True, False)
+        me = {"DIFY_METRIC_ADMIN_TOKEN": made.out.strip()}
         with a_service(tmp_path, free_port, DIFY_METRIC_LISTEN=f"0.0.0.0:{free_port}") as serving:
-            sent = serving.typed("ingest", STREAM)
-            asked = serving.typed("query", "tokens", "--json")
-        assert (sent.code, asked.code) == (1, 0)
-        assert "set ingest_token" in sent.err
+            strangers = [serving.typed(*line) for line in (("ingest", STREAM), ("query", "tokens"), ("key", "list"))]
+            stranger = serving.ask("/metrics")
+            sent, asked = serving.typed("ingest", STREAM, **me), serving.typed("query", "tokens", "--json", **me)
+            assert serving.end(signal.SIGTERM) == 0
+
+        assert [said.code for said in strangers] == [1, 1, 1]
+        assert all(said.err.count("\n") == 1 and "dify-metric key create" in said.err for said in strangers)
+        assert (stranger.status_code, sent.code, asked.json["rows"]) == (401, 0, [{"tokens": 346}])
+
+    def test_keys_are_made_and_revoked_beside_it_and_without_it(self, tmp_path: Path, free_port: int):
+        with a_service(tmp_path, free_port, DIFY_METRIC_ADMIN_TOKEN=TOKEN, DIFY_METRIC_ACCESS="keys") as serving:
+            serving.typed("ingest", STREAM)
+            app = serving.typed("query", "tokens", "--by", "app", "--json").json["rows"][0]["app_id"]
+            bound = ("--name", "team", "--app", app, "--expires", "90d")
+            made = serving.typed("key", "create", *bound, "--json")
+            team = {"DIFY_METRIC_READ_TOKEN": made.json["token"]}
+            mine = serving.typed("query", "tokens", "--json", "--at", serving.url, **team)
+            listed = serving.typed("key", "list")
+            revoked = serving.typed("key", "revoke", made.json["id"])
+            refused = serving.typed("query", "tokens", "--at", serving.url, **team)
+            assert serving.end(signal.SIGTERM) == 0
+        (after,) = serving.typed("key", "list", "--json").json["keys"]
+        wrong = serving.typed("key", "revoke", "nobody")
+
+        assert (made.json["apps"], made.json["scopes"], mine.json["rows"]) == ([app], ["read"], [{"tokens": 346}])
+        assert f"read of app {app}" in listed.out
+        assert (revoked.code, "is revoked" in revoked.err, refused.code) == (0, True, 1)
+        assert "is revoked" in refused.err
+        assert (after["state"], after["last_used_at"] is not None) == ("revoked", True)
+        assert (wrong.code, "dify-metric key list" in wrong.err) == (2, True)
+
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            (("--name", "x", "--scope", "reed"), "no scope 'reed'; there are read, ingest, metrics, admin"),
+            (("--name", "x", "--scope", "ingest", "--app", "a"), "can only read"),
+            (("--name", "x", "--expires", "soon"), "expires: wanted a span such as 90d"),
+            (("--name", "x", "--expires", "2020"), "expires_at: wanted an instant to come"),
+        ],
+    )
+    def test_a_key_that_cannot_be_is_one_line(self, tmp_path: Path, line: tuple[str, ...], told: str):
+        said = typed("key", "create", *line, at=tmp_path)
+        assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+        assert told in said.err
 
 
 def test_no_secret_gets_anywhere(tmp_path: Path, free_port: int):

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
 
+from collector.access import Scope
+from collector.faces.guard import needs
 from collector.faces.intake import Passed
 from collector.faces.problems import PROBLEM_RESPONSES
 
@@ -42,11 +44,10 @@ def router(
     look: Callable[[], Mapping[str, Any]],
     stop: Callable[[], Awaitable[None]],
     *,
-    admit: Callable[..., None],
     streams: tuple[str, ...],
 ) -> APIRouter:
     """The routes. `begin` is None where no Dify is set."""
-    routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES, dependencies=[Depends(admit)])
+    routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES, dependencies=[needs(Scope.INGEST, is_noted=True)])
 
     @routes.post("/api/v1/backfill", summary="Read history · 回填历史", status_code=202)
     async def start(wish: Wish) -> State:

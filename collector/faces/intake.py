@@ -1,21 +1,22 @@
 """The way in over REST: facts and the wish for a pull come in, what became of them goes out.
 
-Facts are stored before they are acknowledged, and may be sent again at will. Who may send, and wish for a pull: on
-loopback everyone, unless a token is set; elsewhere only who shows the token. Nothing here knows a table or Dify.
+Facts are stored before they are acknowledged, and may be sent again at will. Nothing here knows a table or Dify.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable, Sequence
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from collector import wire
+from collector.access import Scope
 from collector.errors import ShapeError
+from collector.faces.bodies import body_of
+from collector.faces.guard import needs
 from collector.faces.problems import PROBLEM_RESPONSES, problem
 from collector.records import Pull, Record, Stored
 
@@ -56,50 +57,25 @@ class Passes(BaseModel):
     pulls: list[Passed]
 
 
-def admission(token: str | None, *, is_local: bool) -> Callable[[Request], None]:
-    """Who may come in: raises the HTTP error for who may not."""
-
-    def admit(request: Request) -> None:
-        if token is None and is_local:
-            return
-        if token is None:
-            raise HTTPException(
-                403,
-                "a collector that other machines can reach takes facts and wishes only with a token; set ingest_token",
-            )
-        shown = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(shown.encode(), token.encode()):
-            raise HTTPException(
-                401,
-                "Authorization: wanted 'Bearer ' and the ingest_token of this collector",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-
-    return admit
-
-
 def router(
     service: Service,
     put: Callable[[Sequence[Record]], Stored],
     pull: Callable[[], Awaitable[Sequence[Pull]]] | None,
-    *,
-    token: str | None,
-    is_local: bool,
 ) -> APIRouter:
-    """The routes. `pull` is None where no Dify is set; `is_local` says that only this machine can reach us."""
+    """The routes. `pull` is None where no Dify is set."""
     routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES)
 
-    admit = admission(token, is_local=is_local)
-
-    @routes.get("/api/v1/service", summary="Which collector this is · 服务信息")
+    @routes.get("/api/v1/service", summary="Which collector this is · 服务信息", dependencies=[needs(*Scope)])
     async def about() -> Service:
         """Its version and the store it holds: what a command compares before it trusts the answers."""
         return service
 
-    @routes.post("/api/v1/ingest", summary="Send facts · 写入事实", response_model=Taken, dependencies=[Depends(admit)])
+    @routes.post(
+        "/api/v1/ingest", summary="Send facts · 写入事实", response_model=Taken, dependencies=[needs(Scope.INGEST)]
+    )
     async def ingest(request: Request) -> JSONResponse:
         """A JSON object of tables, each a list of facts. Stored once acknowledged; sending again changes nothing."""
-        body = await _body(request)
+        body = await body_of(request, MOST_BYTES)
         try:
             records = await run_in_threadpool(wire.decode, body)
         except ShapeError as error:
@@ -107,7 +83,9 @@ def router(
         stored = await run_in_threadpool(put, records)
         return JSONResponse({"new": stored.new, "changed": stored.changed, "known": stored.known})
 
-    @routes.post("/api/v1/pull", summary="Pull from Dify now · 立即采集", dependencies=[Depends(admit)])
+    @routes.post(
+        "/api/v1/pull", summary="Pull from Dify now · 立即采集", dependencies=[needs(Scope.INGEST, is_noted=True)]
+    )
     async def pull_now() -> Passes:
         """One pass over every stream of every app; answers when it is done."""
         if pull is None:
@@ -116,20 +94,3 @@ def router(
         return Passes(pulls=[Passed(**{name: getattr(each, name) for name in names}) for each in await pull()])
 
     return routes
-
-
-async def _body(request: Request) -> bytes:
-    told = request.headers.get("content-length", "0")
-    parts, length = [], 0
-    if told.isdigit() and int(told) > MOST_BYTES:
-        raise _too_large()
-    async for part in request.stream():
-        length += len(part)
-        if length > MOST_BYTES:
-            raise _too_large()
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _too_large() -> HTTPException:
-    return HTTPException(413, f"a batch may have {MOST_BYTES} bytes; send it in parts")

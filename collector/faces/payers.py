@@ -8,6 +8,8 @@ from typing import Any
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
 
+from collector.access import Scope
+from collector.faces.guard import needs
 from collector.faces.problems import PROBLEM_RESPONSES
 
 
@@ -33,7 +35,7 @@ class Reach(BaseModel):
 
 def router(report: Callable[[], Mapping[str, Any]] | None) -> APIRouter:
     """The route; `report` is None where there is no payers' file."""
-    routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES)
+    routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES, dependencies=[needs(Scope.READ, is_whole=True)])
 
     @routes.get("/api/v1/payers", summary="Users nobody pays for · 未归属用户")
     def payers() -> Reach:

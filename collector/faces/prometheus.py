@@ -21,8 +21,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from collector.access import Scope
 from collector.faces.counting import Histogram, Labels, Values, Wanted, counted, numbers, said_of
 from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, INFO, INFO_LABELS, WINDOWS, Family
+from collector.faces.guard import needs
+from collector.faces.problems import PROBLEM_RESPONSES
 from collector.faces.readings import Readings
 from collector.measures.ask import Moment
 from collector.measures.catalogue import CATALOGUE
@@ -179,7 +182,7 @@ class Exposition(Collector):
 
 def router(exposition: Exposition) -> APIRouter:
     """GET /metrics; rendered in the thread pool, so that a scrape holds up nobody."""
-    routes = APIRouter()
+    routes = APIRouter(responses=PROBLEM_RESPONSES, dependencies=[needs(Scope.METRICS)])
 
     @routes.get("/metrics", summary="Prometheus · 监控指标", tags=["health"], response_class=PlainTextResponse)
     def metrics(request: Request) -> Response:

@@ -21,7 +21,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from collector.access import Scope
 from collector.faces.cells import cell
+from collector.faces.guard import needs
 from collector.faces.problems import PROBLEM_RESPONSES
 from collector.faces.rest_models import ALL, Covered
 from collector.measures.query import Rows, earliest
@@ -110,7 +112,7 @@ class ReconciliationBody(BaseModel):
 
 def router(rows: Rows, clock: Callable[[], datetime], *, timezone: str = "UTC") -> APIRouter:
     """The route. `timezone`: of apps whose statistics nobody has read."""
-    routes = APIRouter(tags=["reconciliation"], responses=PROBLEM_RESPONSES)
+    routes = APIRouter(tags=["reconciliation"], responses=PROBLEM_RESPONSES, dependencies=[needs(Scope.READ)])
 
     @routes.get(
         "/api/v1/reconciliation",

@@ -18,9 +18,12 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Lifespan
 
 import collector
+from collector.access import Scope
 from collector.errors import StoreError
 from collector.faces import rest_models as models
+from collector.faces.admission import Admission
 from collector.faces.cells import cell
+from collector.faces.guard import guard, needs, open_to_all, visitor
 from collector.faces.problems import PROBLEM_RESPONSES, answer_problems, problem
 from collector.faces.rest_page import CONTENT_POLICY, page
 from collector.measures.answer import Answer, plain
@@ -39,21 +42,31 @@ def application(
     timezone: str = "UTC",
     catalogue: Catalogue = CATALOGUE,
     lifespan: Lifespan[FastAPI] | None = None,
+    admission: Admission | None = None,
 ) -> FastAPI:
-    """The REST face as an application of its own: routes, problem details and the reference page at /docs."""
+    """The REST face as an application of its own: routes, problem details and the reference page at /docs.
+
+    `admission` says who may ask; without one, everyone may.
+    """
     app = FastAPI(
         lifespan=lifespan,
         title="dify-metric",
         version=collector.__version__,
         description="Metrics, metering and reporting for self-hosted Dify · Dify 指标、计量与统计报表",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
+    guard(app, admission or Admission(clock=clock))
     app.include_router(router(rows, clock, timezone=timezone, catalogue=catalogue))
     answer_problems(app)
 
-    @app.get("/docs", include_in_schema=False)
+    @app.get("/openapi.json", include_in_schema=False, dependencies=[needs(Scope.READ)])
+    async def document() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+    @app.get("/docs", include_in_schema=False, dependencies=[needs(Scope.READ)])
     async def docs() -> HTMLResponse:
         return HTMLResponse(page(app.openapi(), catalogue), headers={"Content-Security-Policy": CONTENT_POLICY})
 
@@ -72,6 +85,7 @@ def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalo
         response_model=models.AnswerBody,
         responses={**PROBLEM_RESPONSES, 200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
         tags=["measures"],
+        dependencies=[needs(Scope.READ)],
     )
     def query(asked: Annotated[models.Asked, Query()], request: Request) -> Response:
         """Measures over a period, by step and dimension. What is not known is null; money is text with every digit."""
@@ -86,12 +100,20 @@ def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalo
         response_model=models.Listing,
         responses=PROBLEM_RESPONSES,
         tags=["measures"],
+        dependencies=[needs(Scope.READ)],
     )
     async def measures() -> Response:
         """Every measure and dimension with title, unit and help, in English and Chinese."""
         return Response(listing, media_type="application/json")
 
-    @routes.get("/healthz", summary="Alive · 存活检查", response_model=models.Alive, tags=["health"])
+    @routes.get(
+        "/healthz",
+        summary="Alive · 存活检查",
+        response_model=models.Alive,
+        responses=PROBLEM_RESPONSES,
+        tags=["health"],
+        dependencies=[open_to_all()],
+    )
     async def alive() -> JSONResponse:
         """200 as long as the process answers at all."""
         return JSONResponse({"status": "alive", "version": collector.__version__})
@@ -102,9 +124,10 @@ def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalo
         response_model=models.Ready,
         responses=PROBLEM_RESPONSES,
         tags=["health"],
+        dependencies=[open_to_all()],
     )
     def ready() -> Response:
-        """200 when the store answers, with what was pulled in the last seven days; 503 when it does not."""
+        """200 when the store answers, with what was pulled in the last seven days for who may read; 503 when not."""
         now = clock()
         pulls = Question.of(
             ("last_complete_pull", "pulls", "pull_failures"),
@@ -116,7 +139,8 @@ def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalo
             found = run(pulls, rows, now=now).rows
         except StoreError as error:
             return problem(503, "The store does not answer", str(error))
-        lines = [{name: plain(value) for name, value in row.items()} for row in found]
+        may_read = visitor().may(Scope.READ)
+        lines = [{name: plain(value) for name, value in row.items()} for row in found if may_read]
         return JSONResponse({"status": "ready", "pulls": lines})
 
     return routes

@@ -24,11 +24,15 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from collector.access import Scope
 from collector.settings.source import SIGN_IN, UNNAMED, DifySource, SignIn, sign_in_fault
 from collector.settings.written import Address, Listen, PathPrefix, Span, Text, Url, Zone, spelled
 
 PREFIX = "DIFY_METRIC_"
 BY_DEFAULT = "default"
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Where only this machine can reach us."""
 
 __all__ = ["FIELDS", "SECRETS", "DifySource", "Setting", "Settings", "SignIn", "describe", "variable"]
 
@@ -141,11 +145,25 @@ class Settings(BaseModel):
 
     store: Text = _field("dify-metric.duckdb", "path", "The DuckDB file that keeps the facts.")
     listen: Listen = _field(Address("127.0.0.1", 9180), "host:port", "Where pages, REST and /metrics are served.")
+    access: Literal["auto", "open", "keys"] = _field(
+        "auto",
+        "choice",
+        "Who may ask: open is everyone, keys who shows one; auto is open where only this machine can reach `listen`.",
+    )
+    admin_token: SecretStr | None = _field(
+        None, "secret", "A key that may do everything: the one to make others with. Commands show it too.", min_length=1
+    )
+    read_token: SecretStr | None = _field(
+        None, "secret", "A key that may ask for everything. Commands that ask a service show it.", min_length=1
+    )
     ingest_token: SecretStr | None = _field(
         None,
         "secret",
-        "What senders of facts must show; needed as soon as `listen` is reachable from other machines.",
+        "A key that may send facts and have Dify read. Once it is set, who does must show it, on this machine too.",
         min_length=1,
+    )
+    metrics_token: SecretStr | None = _field(
+        None, "secret", "A key that may scrape /metrics. Once it is set, Prometheus must show it.", min_length=1
     )
     report_timezone: Zone = _field(
         "UTC", "IANA name", "Whose days, weeks and months answers use unless a query says otherwise."
@@ -219,6 +237,17 @@ class Settings(BaseModel):
         if self.dify_password:
             return "password"
         return "token" if self.dify_token else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether who shows no key may ask."""
+        return self.access == "open" or (self.access == "auto" and self.listen.host in LOOPBACK)
+
+    @property
+    def tokens(self) -> Mapping[Scope, str]:
+        """The keys that stand in the settings, by what they may do."""
+        given = {scope: getattr(self, f"{scope}_token") for scope in Scope}
+        return {scope: token.get_secret_value() for scope, token in given.items() if token is not None}
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 
 import pyarrow as pa
 
+from collector.access import EVERYTHING, Key, Sight
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import Mark, Record, Stored
@@ -40,10 +41,13 @@ class Store(Protocol):
     def put_columns(self, tables: Mapping[type[Record], pa.Table], watermarks: Iterable[Mark] = ()) -> Stored:
         """Like `put`, for bulk: facts as Arrow columns named like the record's fields; absent ones are blank."""
 
-    def rows(self, sql: str, parameters: Parameters = ()) -> list[tuple[object, ...]]:
-        """Read; instants come back aware, in UTC. Parameters are ? or $name. Raises StoreError."""
+    def rows(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> list[tuple[object, ...]]:
+        """Read; instants come back aware, in UTC. Parameters are ? or $name. Raises StoreError.
 
-    def arrow(self, sql: str, parameters: Parameters = ()) -> pa.Table:
+        With a `sight` every table holds no more than what it shows, whatever the SQL asks.
+        """
+
+    def arrow(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> pa.Table:
         """Read many rows at once."""
 
     def watermark(self, source: str, stream: str, app_id: str, origin: str = "") -> datetime | None:
@@ -57,6 +61,9 @@ class Store(Protocol):
 
     def set_payers(self, spans: Iterable[PayerSpan]) -> None:
         """Keep these spans in table `payer_span`, in place of those before: all of them, or nothing."""
+
+    def set_keys(self, keys: Iterable[Key]) -> None:
+        """Keep these keys in table `access_key`, in place of those before. Does not wait for a batch."""
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""

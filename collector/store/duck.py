@@ -20,10 +20,12 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.access import EVERYTHING, Key, Sight
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import Mark, Message, ModelCall, Reach, Record, Run, Stored
 from collector.store import Parameters, Readings, columns, estimates, merge, migrations
+from collector.store.seen import Seen
 from collector.store.session import Session, connect, quoted, telling
 from collector.store.tables import ID_CRC, Table
 
@@ -54,7 +56,7 @@ class DuckStore:
         temp_directory: str | Path | None = None,
     ) -> None:
         self._path = path
-        self._writing, self._counting = threading.Lock(), threading.Lock()
+        self._writing, self._counting, self._keying = threading.Lock(), threading.Lock(), threading.Lock()
         self._writer = connect(
             path, read_only=read_only, memory_limit=memory_limit, threads=threads, temp_directory=temp_directory
         )
@@ -67,6 +69,7 @@ class DuckStore:
         except StoreError:
             self._writer.close()
             raise
+        self._seen = Seen(self._writer)
 
     @property
     def counting_since(self) -> datetime:
@@ -83,14 +86,14 @@ class DuckStore:
         kinds = [(columns.table_for(record), rows) for record, rows in tables.items()]
         return self._put([(table, columns.fitted(table, rows)) for table, rows in kinds], watermarks)
 
-    def rows(self, sql: str, parameters: Parameters = ()) -> list[tuple[object, ...]]:
+    def rows(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> list[tuple[object, ...]]:
         """Read on a cursor of its own."""
-        with self._reading() as session:
+        with self._reading(sight) as session:
             return session.run(sql, parameters)
 
-    def arrow(self, sql: str, parameters: Parameters = ()) -> pa.Table:
+    def arrow(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> pa.Table:
         """Read many rows on a cursor of its own."""
-        with self._reading() as session:
+        with self._reading(sight) as session:
             return session.arrow(sql, parameters)
 
     def watermark(self, source: str, stream: str, app_id: str, origin: str = "") -> datetime | None:
@@ -130,6 +133,21 @@ class DuckStore:
             self._writer.run("DELETE FROM payer_span")
             self._writer.run("INSERT INTO payer_span BY NAME SELECT * FROM told")
 
+    def set_keys(self, keys: Iterable[Key]) -> None:
+        """Keep these keys from now on, in place of those before, beside a batch that is being written."""
+        rows = [
+            (
+                *(key.id, key.name, [str(scope) for scope in key.scopes]),
+                *(list(key.sight.apps), list(key.sight.workspaces), list(key.sight.origins)),
+                *(key.digest, key.created_at, key.expires_at, key.revoked_at, key.last_used_at),
+            )
+            for key in keys
+        ]
+        with self._keying, self._reading() as session, session.transaction():
+            session.run("DELETE FROM access_key")
+            for row in rows:
+                session.run(f"INSERT INTO access_key VALUES ({', '.join('?' * len(row))})", row)
+
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy beside the running store, whole or not at all."""
         target = Path(path)
@@ -149,6 +167,7 @@ class DuckStore:
     def close(self) -> None:
         """Wait for the writer, then let go of the file."""
         with self._writing:
+            self._seen.close()
             self._writer.close()
 
     def _put(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Mark]) -> Stored:
@@ -232,9 +251,14 @@ class DuckStore:
             )
 
     @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        with telling(self._path), self._writer.cursor() as session:
-            yield session
+    def _reading(self, sight: Sight = EVERYTHING) -> Iterator[Session]:
+        with telling(self._path):
+            if sight.is_whole:
+                with self._writer.cursor() as session:
+                    yield session
+            else:
+                with self._seen.session(sight) as session:
+                    yield session
 
 
 _REACHED = """

@@ -496,6 +496,27 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        7,
+        "keys are kept, by their hash",
+        (
+            """
+            CREATE TABLE access_key (
+              id VARCHAR NOT NULL,
+              name VARCHAR NOT NULL,
+              scopes VARCHAR[] NOT NULL,
+              apps VARCHAR[] NOT NULL,
+              workspaces VARCHAR[] NOT NULL,
+              origins VARCHAR[] NOT NULL,
+              digest VARCHAR NOT NULL,
+              created_at TIMESTAMPTZ NOT NULL,
+              expires_at TIMESTAMPTZ,
+              revoked_at TIMESTAMPTZ,
+              last_used_at TIMESTAMPTZ
+            )
+            """,
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

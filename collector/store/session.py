@@ -73,6 +73,10 @@ class Session:
         with self._connection.cursor() as connection:
             yield Session(self.path, connection)
 
+    def twin(self) -> Session:
+        """A session of its own on the same file, to be closed by who asked."""
+        return Session(self.path, self._connection.cursor())
+
     def close(self) -> None:
         """Let go of the file once every cursor has ended."""
         self._connection.close()

@@ -1,4 +1,4 @@
-"""The way in over REST: who may send, what is refused by name, and that nothing is half stored."""
+"""The way in over REST: what is refused by name, and that nothing is half stored."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ PULL = Pull(
 class Door:
     """A collector's way in, and what came through it."""
 
-    def __init__(self, *, token: str | None = None, is_local: bool = True, has_dify: bool = True) -> None:
+    def __init__(self, *, has_dify: bool = True) -> None:
         self.taken: list[Record] = []
         app = application(lambda *_: [], lambda: NOON)
         pull = self._pull if has_dify else None
-        app.include_router(intake.router(HERE, self._put, pull, token=token, is_local=is_local))
+        app.include_router(intake.router(HERE, self._put, pull))
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector")
 
     def _put(self, records: Sequence[Record]) -> Stored:
@@ -48,9 +48,9 @@ class Door:
     async def _pull(self) -> Sequence[Pull]:
         return [PULL]
 
-    async def send(self, body: bytes, **headers: str) -> httpx.Response:
+    async def send(self, body: bytes) -> httpx.Response:
         async with self.client as client:
-            return await client.post("/api/v1/ingest", content=body, headers=headers)
+            return await client.post("/api/v1/ingest", content=body)
 
 
 def told(response: httpx.Response) -> dict[str, object]:
@@ -65,30 +65,6 @@ async def test_facts_are_stored_and_acknowledged():
 
     assert response.json() == {"new": 2, "changed": 0, "known": 0}
     assert {fact.id for fact in door.taken} == {"shop", "r1"}
-
-
-async def test_with_a_token_only_who_shows_it_may_send():
-    body = wire.encode([a_run()])
-    for shown in ("", "Bearer wrong", "Bearer", "Basic czNjcmV0"):
-        door = Door(token="s3cret")
-        response = await door.send(body, Authorization=shown)
-
-        assert response.status_code == 401
-        assert "ingest_token" in str(told(response)["detail"])
-        assert "s3cret" not in response.text
-        assert not door.taken
-
-    assert (await Door(token="s3cret").send(body, Authorization="Bearer s3cret")).status_code == 200
-
-
-async def test_beyond_loopback_nobody_may_send_without_a_token():
-    door = Door(is_local=False)
-    response = await door.send(wire.encode([a_run()]))
-
-    assert response.status_code == 403
-    assert "set ingest_token" in str(told(response)["detail"])
-    assert not door.taken
-    assert (await Door(is_local=False, token="t").send(b"{}", Authorization="Bearer t")).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -146,8 +122,8 @@ async def test_without_dify_there_is_nothing_to_pull_from():
     assert "dify_url" in str(told(response)["detail"])
 
 
-async def test_everyone_may_know_which_store_is_served():
-    async with Door(token="t", is_local=False).client as client:
+async def test_it_says_which_store_is_served():
+    async with Door().client as client:
         assert (await client.get("/api/v1/service")).json() == {"version": "1", "store": "/facts.duckdb"}
 
 

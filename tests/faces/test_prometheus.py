@@ -18,7 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.errors import StoreError
+from collector.faces.admission import Admission
 from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, INFO, INFO_LABELS
+from collector.faces.guard import guard
 from collector.faces.prometheus import Tally, router
 from collector.faces.readings import Readings
 from collector.records import BROKER, CONSOLE, TAP, DatasetDay, Pull, QueueSample, Retrieval, Watermark
@@ -246,6 +248,7 @@ class TestFormats:
 
     async def test_the_accept_header_decides(self, scraped: Scraped):
         app = FastAPI()
+        guard(app, Admission(clock=lambda: NOON))
         app.include_router(router(scraped.exposition))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector") as client:
             asked = f"{OPENMETRICS},text/plain;version=0.0.4;q=0.3"
