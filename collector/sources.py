@@ -78,9 +78,10 @@ class Source:
         """
         if self.console is None:
             return []
+        usual = options(self._settings, self._given, self._clock())
         how = replace(
-            options(self._settings, self._given, self._clock()),
-            since=since,
+            usual,
+            since=min(usual.since or since, since),
             back_to=since,
             only=only,
             budget=WITHOUT_END,

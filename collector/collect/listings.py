@@ -68,12 +68,11 @@ class Listings:
             reach = await one_pass.stored(partial(self._backlog.reach, endpoint.stream, app.id))
         known_to = mark or (walk.newest if walk else None) or (reach.complete_until if reach else None)
         if known_to is not None:
-            until = known_to - options.overlap
-            async for step in self._reader.listing(
-                endpoint, app, max(until, options.since) if options.since else until
-            ):
+            async for step in self._reader.listing(endpoint, app, known_to - options.overlap):
                 yield step
         if options.back_to is not None:
+            # A first pull goes back further than a short back-fill: its watermark would hide what lies between.
+            tally.marks = mark is not None or (options.since is not None and options.back_to <= options.since)
             async for step in self._backwards(one_pass, app, endpoint, tally, reach):
                 yield step
             return

@@ -17,7 +17,7 @@ from collector.collect.collector import STREAM_NAMES, Collector, Options
 from collector.demo import World, make_world, simulated_dify, truth
 from collector.errors import StoreError
 from collector.pull.console import Access, Console
-from collector.records import Message, ModelCall, NodeExecution, Run
+from collector.records import CONSOLE, Message, ModelCall, NodeExecution, Run, Watermark
 from tests.collect.shelf import Shelf
 from tests.pull.small_dify import AnApp, ARun, SmallDify
 
@@ -90,6 +90,32 @@ async def test_history_comes_in_behind_what_is_known(world: World):
     await site.pull(WHOLE)
 
     assert recent < tokens(site.store) == spent(world)
+
+
+async def test_a_short_back_fill_before_the_first_pull_hides_nothing_from_it(world: World):
+    site = Site(world, Shelf())
+    await site.pull(replace(WHOLE, back_to=NOW - timedelta(hours=6)))
+    assert tokens(site.store) < spent(world)
+    assert not [stream for _, stream, _ in site.store.marks if stream in ("runs", "app-logs", "conversations")]
+
+    await site.pull(replace(WHOLE, back_to=None))
+
+    assert tokens(site.store) == spent(world)
+
+
+async def test_a_short_back_fill_after_a_long_outage_leaves_no_gap(world: World):
+    site = Site(world, Shelf())
+    early = NOW - timedelta(days=2)
+    for app in world.apps:
+        marks = [Watermark(source=CONSOLE, stream=s, app_id=app, complete_until=early) for s in ("runs", "app-logs")]
+        site.store.put([], marks)
+
+    recently = NOW - timedelta(hours=6)
+    await site.pull(replace(WHOLE, since=recently, back_to=recently))
+
+    assert set(site.store.of(Run)) >= {
+        run.id for run in world.runs.values() if run.created_at >= early and run.triggered_from != "debugging"
+    }
 
 
 async def test_what_is_back_filled_once_is_not_listed_again():

@@ -11,15 +11,16 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collector.app import utc_now
-from collector.demo import Faults, World, simulated_dify
+from collector.demo import Faults, Life, World, simulated_dify
 from tests.conftest import ROOT
 from tests.demo.conftest import ADMIN_KEY, CALM, at_once
 
@@ -96,10 +97,12 @@ class Site:
 
 
 @contextmanager
-def a_site(world: World, folder: Path) -> Iterator[Site]:
+def a_site(
+    world: World, folder: Path, *, clock: Callable[[], datetime] = utc_now, life: Life | None = None
+) -> Iterator[Site]:
     """A Dify that answers on loopback while the context lasts."""
     faults = Faults()
-    dify = simulated_dify(world, clock=utc_now, admin_key=ADMIN_KEY, faults=faults, pace=at_once, habits=CALM)
+    dify = simulated_dify(world, clock=clock, life=life, admin_key=ADMIN_KEY, faults=faults, pace=at_once, habits=CALM)
     gate = Gate(dify)
     config = uvicorn.Config(
         gate, lifespan="off", ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=1
