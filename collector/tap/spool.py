@@ -84,6 +84,7 @@ class Spool:
         self._wake = threading.Event()
         self._is_ending = False
         self._is_troubled = False
+        self._is_closed = False
         self._file: SpoolFile | None = None
         self._thread: threading.Thread | None = None
 
@@ -155,9 +156,9 @@ class Spool:
             if left := sum(batch.records for _, batch in self._held):
                 log.error("records lost: they could not be written before the end", records=left)
             is_empty = bool(self._guarded(lambda file: file.is_empty)) and not self._delivered_until
+            self._is_closed = True
             if self._file is not None:
                 self._file.close()
-                self._file = None
             if is_empty:
                 self._claim.remove()
             self._claim.release()
@@ -236,7 +237,7 @@ class Spool:
 
     def _guarded(self, use: Callable[[SpoolFile], _T]) -> _T | None:
         """Use the file; None when it cannot be used. A damaged one is set aside, and a fresh one used."""
-        for _ in range(2):
+        for _ in range(0 if self._is_closed else 2):
             try:
                 if self._file is None:
                     self._file = SpoolFile(
