@@ -140,10 +140,9 @@ class Spool:
             found.records += self._put_in - self._taken_out
             return found
 
-    @property
-    def dropped(self) -> Counter[str]:
-        """Records that are lost, by kind."""
-        return self.counts.dropped + self._unheard
+    def dropped(self, kind: str) -> int:
+        """Records of a kind that are lost."""
+        return self.counts.dropped[kind] + self._unheard[kind]
 
     def close(self) -> None:
         """Write what came, then let others have the file; an empty one is deleted."""
