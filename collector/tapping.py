@@ -68,8 +68,6 @@ def plan_of(settings: Settings) -> Plan:
     """What the settings say about the relay. Raises SettingsError."""
     if not settings.upstreams:
         raise SettingsError("tap_upstream: no upstream for the tap; set it, or dify_url, to the address of Dify")
-    if settings.tap_tls_key and not settings.tap_tls_cert:
-        raise SettingsError("tap_tls_key without tap_tls_cert; set both")
     return Plan(
         listen=settings.tap_listen,
         upstreams=settings.upstreams,

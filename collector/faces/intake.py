@@ -56,18 +56,20 @@ class Passes(BaseModel):
     pulls: list[Passed]
 
 
-def admission(token: str | None, *, is_local: bool) -> Callable[[Request], None]:
-    """Who may come in: raises the HTTP error for who may not."""
+def admission(token: str | None, *, is_local: bool, inner: str | None = None) -> Callable[[Request], None]:
+    """Who may come in: raises the HTTP error for who may not. `inner` is the token of what we started ourselves."""
 
     def admit(request: Request) -> None:
         if token is None and is_local:
+            return
+        shown = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if inner is not None and hmac.compare_digest(shown.encode(), inner.encode()):
             return
         if token is None:
             raise HTTPException(
                 403,
                 "a collector that other machines can reach takes facts and wishes only with a token; set ingest_token",
             )
-        shown = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(shown.encode(), token.encode()):
             raise HTTPException(
                 401,
@@ -85,11 +87,14 @@ def router(
     *,
     token: str | None,
     is_local: bool,
+    inner: str | None = None,
 ) -> APIRouter:
-    """The routes. `pull` is None where no Dify is set; `is_local` says that only this machine can reach us."""
+    """The routes. `pull` is None where no Dify is set; `is_local` says that only this machine can reach us, `inner`
+    is the token of what we started ourselves.
+    """
     routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES)
 
-    admit = admission(token, is_local=is_local)
+    admit = admission(token, is_local=is_local, inner=inner)
 
     @routes.get("/api/v1/service", summary="Which collector this is · 服务信息")
     async def about() -> Service:

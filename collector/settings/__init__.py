@@ -219,6 +219,10 @@ class Settings(BaseModel):
             raise ValueError("credentials but no dify_url; set the address of Dify")
         if self.broker_cache_url and not self.broker_url:
             raise ValueError("broker_cache_url without broker_url; set both")
+        if self.tap and not self.upstreams:
+            raise ValueError("tap without an upstream; set tap_upstream, or dify_url, to the address of Dify")
+        if self.tap_tls_key and not self.tap_tls_cert:
+            raise ValueError("tap_tls_key without tap_tls_cert; set both")
         return self
 
     @field_validator("dify", mode="before")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 _MOST_BYTES = 8 * 1024
 _PATIENCE_SECONDS = 10.0
@@ -27,9 +28,8 @@ class Admin(asyncio.Protocol):
         self._held = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
-        self._ending = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, transport.abort)
+        self._transport = cast(asyncio.Transport, transport)
+        self._ending = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ending.cancel()
