@@ -326,14 +326,15 @@ class Server(uvicorn.Server):
             return
         loop = asyncio.get_running_loop()
         for number in ENDINGS:
-            loop.add_signal_handler(number, self._told_to_end, number)
+            loop.add_signal_handler(number, self.end, number)
         try:
             yield
         finally:
             for number in ENDINGS:
                 loop.remove_signal_handler(number)
 
-    def _told_to_end(self, number: int) -> None:
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """What a signal does."""
         if self.before_end is None or self._ending is not None:
             self.handle_exit(number, None)
         else:

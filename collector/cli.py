@@ -339,6 +339,7 @@ def demo(
     for_: Annotated[Text, typer.Option("--for", help="Stop after this long, such as 30s; default: on Ctrl-C.")] = None,
     listen: Annotated[str, typer.Option(help="host:port of the collector.")] = "127.0.0.1:9180",
     dify_listen: Annotated[str, typer.Option(help="host:port of the simulated Dify.")] = "127.0.0.1:9182",
+    tap_listen: Annotated[str, typer.Option(help="host:port of the tap between callers and Dify.")] = "127.0.0.1:9183",
     store: Annotated[Text, typer.Option(help="Keep the facts here; default: a file that goes at the end.")] = None,
     days: Annotated[int, typer.Option(min=1, max=90, help="Days of simulated past.")] = 7,
 ) -> None:
@@ -351,6 +352,7 @@ def demo(
     demonstration.show(
         listen=listen,
         dify_listen=dify_listen,
+        tap_listen=tap_listen,
         store=store,
         days=days,
         length=length,
