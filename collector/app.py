@@ -7,11 +7,12 @@ plain callables here and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import signal
 import socket
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ from collector import paying
 from collector.backfill import BackFill
 from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
+from collector.companion import Companion
 from collector.errors import SettingsError, StoreError
 from collector.faces import backfill, intake, keys, payers, prometheus, reconciliation, rest
 from collector.faces.admission import Admission
@@ -78,7 +80,11 @@ class Service:
         self.stored: Counter[str] = Counter()
         self.filling = BackFill()
         self.keyring = Keyring(self.store.rows, self.store.set_keys)
-        self.admission = Admission(self.keyring, is_open=settings.is_open, tokens=settings.tokens, clock=clock)
+        self._inner_token = secrets.token_urlsafe(32)
+        self.admission = Admission(
+            self.keyring, is_open=settings.is_open, tokens=settings.tokens, inner=self._inner_token, clock=clock
+        )
+        self.companion = Companion(settings, self._inner_token) if settings.tap else None
         try:
             self.paying = payers_in(settings, self.store)
             self.sources = [
@@ -173,7 +179,9 @@ class Service:
         return app
 
     async def close(self) -> None:
-        """Let go of Dify and of the store's file."""
+        """Let go of Dify and of the store's file; a tap beside us ends with us."""
+        if self.companion is not None:
+            await self.companion.kill()
         await self.filling.stop()
         for source in self.sources:
             await source.close()
@@ -204,6 +212,7 @@ class Service:
             counting_since=self.store.counting_since,
             readings=Readings(self.store.readings, self.store.keep_readings),
             tallies=self._tallies(),
+            others=self.companion.metrics if self.companion else lambda: None,
         )
 
     def _tallies(self) -> Iterable[Tally]:
@@ -237,6 +246,14 @@ class Service:
         yield Tally(
             reconciliation.METRIC, reconciliation.METRIC_HELP, reconciliation.METRIC_LABELS, watch.values, False
         )
+        if companion := self.companion:
+            yield Tally(
+                "dify_metric_tap_up",
+                "Whether the tap beside this service takes callers.",
+                (),
+                lambda: {(): float(companion.listen is not None)},
+                False,
+            )
         if not self.sources:
             return
         yield Tally(
@@ -293,7 +310,11 @@ async def _serve(settings: Settings) -> None:
                     "nobody can ask: there is no key",
                     next="stop it, make one (dify-metric key create --name me --scope admin), or set admin_token",
                 )
-            await web_server(service.web()).serve(sockets=[door])
+            server = web_server(service.web())
+            if service.companion is not None:
+                server.before_end = service.companion.stop
+                await service.companion.start()
+            await server.serve(sockets=[door])
         finally:
             await service.close()
     log.info("ended")
@@ -310,7 +331,13 @@ def listening(address: Address, field: str) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """A web server that ends on SIGINT and SIGTERM and comes back, so that who called it can close what is open."""
+    """A web server that ends on SIGINT and SIGTERM and comes back, so that who called it can close what is open.
+
+    `before_end` is waited for before it takes no more requests; a second signal ends it at once.
+    """
+
+    before_end: Callable[[], Awaitable[None]] | None = None
+    _ending: asyncio.Task[None] | None = None
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -320,12 +347,25 @@ class Server(uvicorn.Server):
             return
         loop = asyncio.get_running_loop()
         for number in ENDINGS:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            loop.add_signal_handler(number, self.end, number)
         try:
             yield
         finally:
             for number in ENDINGS:
                 loop.remove_signal_handler(number)
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """What a signal does."""
+        if self.before_end is None or self._ending is not None:
+            self.handle_exit(number, None)
+        else:
+            self._ending = asyncio.create_task(self._end(number, self.before_end()))
+
+    async def _end(self, number: int, before: Awaitable[None]) -> None:
+        try:
+            await before
+        finally:
+            self.handle_exit(number, None)
 
 
 def web_server(app: ASGIApp) -> Server:

@@ -1,29 +1,30 @@
 """The command: parse arguments, call one function, show what it says.
 
 Data goes to stdout, words to stderr. Exit codes: 0 done, 1 failed, 2 misused (a wrong setting, argument or question).
+Each command imports what it needs: a tap starts while callers wait, and needs little.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from typer.exceptions import TyperException
 
 import collector
-from collector import commands, demonstration, keys, terminal
 from collector.errors import DifyMetricError, QueryError, SettingsError
 from collector.logs import set_up_logs
-from collector.period import span
 from collector.settings import BY_DEFAULT, Settings
 from collector.settings.configuration import load_settings
+
+if TYPE_CHECKING:
+    from collector.tapping import Check
 
 cli = typer.Typer(
     name="dify-metric",
@@ -63,12 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _failed(error: Exception, code: int) -> int:
+    from collector import terminal
+
     terminal.say(f"dify-metric: {error}")
     return code
 
 
 def _misused(error: TyperException) -> int:
     """An option or argument that is not ours. Without any argument the message is the help, printed already."""
+    from collector import terminal
+
     if said := error.format_message():
         terminal.say(f"dify-metric: {said[0].lower()}{said[1:]}  (dify-metric --help)")
     return error.exit_code
@@ -94,9 +99,69 @@ def start(version: Version = False) -> None:
 
 
 @cli.command()
-def serve(config: Config = None, store: StorePath = None, listen: Listen = None, dify_url: DifyUrl = None) -> None:
+def serve(
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    dify_url: DifyUrl = None,
+    tap: Annotated[
+        Text, typer.Option("--tap", metavar="HOST:PORT", help="Start a tap beside it that listens here.")
+    ] = None,
+) -> None:
     """Pull on a schedule; serve REST, /metrics and the reference page."""
-    commands.serve(_settings(config, is_service=True, store=store, listen=listen, dify_url=dify_url))
+    from collector import commands
+
+    commands.serve(_settings(config, is_service=True, store=store, listen=listen, dify_url=dify_url, tap=tap))
+
+
+@cli.command()
+def tap(
+    listen: Annotated[Text, typer.Option("--listen", help="host:port where callers ask what they asked Dify.")] = None,
+    upstream: Annotated[
+        list[str], typer.Option("--upstream", metavar="[HOST][/PREFIX]=URL", help="Where to pass it on to; several.")
+    ] = [],  # noqa: B006
+    collector: Annotated[Text, typer.Option("--collector", help="The URL of the collector.")] = None,
+    ingest_token_file: Annotated[
+        Text, typer.Option("--ingest-token-file", help="The file that holds what the collector wants to be shown.")
+    ] = None,
+    spool: Annotated[Text, typer.Option("--spool", help="The folder that keeps records until they arrived.")] = None,
+    workers: Annotated[Text, typer.Option("--workers", help="Processes that share the port.")] = None,
+    admin: Annotated[Text, typer.Option("--admin", help="host:port of the tap's own /metrics and /health.")] = None,
+    tls_cert: Annotated[Text, typer.Option("--tls-cert", help="Certificate chain that callers are shown.")] = None,
+    tls_key: Annotated[Text, typer.Option("--tls-key", help="Its key, where it is in a file of its own.")] = None,
+    upstream_ca: Annotated[Text, typer.Option("--upstream-ca", help="Authorities to check upstreams against.")] = None,
+    collector_ca: Annotated[
+        Text, typer.Option("--collector-ca", help="Authorities to check the collector against.")
+    ] = None,
+    config: Config = None,
+    checks: Annotated[bool, typer.Option("--check", help="Only say whether it would work.")] = False,
+    child_of: Annotated[int | None, typer.Option("--child-of", hidden=True)] = None,
+) -> None:
+    """Pass requests on to Dify and measure them: a proxy that delays no byte."""
+    from collector import tapping
+
+    given: dict[str, object] = {"listen": listen, "upstream": upstream or None, "collector": collector}
+    given |= {"spool": spool, "workers": workers, "admin": admin, "tls_cert": tls_cert, "tls_key": tls_key}
+    given |= {"upstream_ca": upstream_ca, "collector_ca": collector_ca}
+    overrides = {f"tap_{name}": value for name, value in given.items()}
+    settings = _settings(config, is_service=True, **overrides, ingest_token_file=ingest_token_file)
+    if checks:
+        _show_checks(tapping.check(settings))
+    else:
+        tapping.tap(settings, parent=child_of, tell=_tell if child_of is not None else None)
+
+
+def _show_checks(found: Sequence[Check]) -> None:
+    from collector import terminal
+
+    terminal.show_lines(("check", "result"), [(each.name, each.result) for each in found])
+    if not all(each.is_well for each in found):
+        raise typer.Exit(1)
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 @cli.command()
@@ -112,6 +177,10 @@ def pull(
     as_json: Json = False,
 ) -> None:
     """Pull once from Dify: everything new since the last pull, and with --since the history behind it."""
+    import asyncio
+
+    from collector import commands, terminal
+
     if only and since is None:
         raise SettingsError("--only: wanted beside --since")
     settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
@@ -145,6 +214,8 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Read captured streams and saved answers into the store. Reading a file again changes nothing."""
+    from collector import commands, terminal
+
     hints: dict[str, Any] = {"app_id": app_id, "run_id": run_id, "workspace_id": workspace_id, "mode": mode}
     settings = _settings(config, store=store, listen=listen)
     with terminal.progress() as tell:
@@ -182,6 +253,8 @@ def query(
     as_json: Json = False,
 ) -> None:
     """Ask for measures over a period."""
+    from collector import commands, terminal
+
     asked: dict[str, Any] = {
         "measure": measures,
         "by": by,
@@ -214,6 +287,10 @@ def check(
 
     With --reconcile: exit 1 when a difference from Dify's totals has no known cause.
     """
+    import asyncio
+
+    from collector import commands, terminal
+
     settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
     if reconcile:
         found = commands.reconcile(settings, {"since": since, "until": until, "app": app})
@@ -240,6 +317,8 @@ def payers(
     as_json: Json = False,
 ) -> None:
     """Check the payers' file and list the users it does not name."""
+    from collector import commands, terminal
+
     found = commands.payers(_settings(config, store=store, listen=listen, payers=file))
     terminal.show_json(found) if as_json else terminal.show_payers(found)
 
@@ -262,6 +341,8 @@ def create_key(
     as_json: Json = False,
 ) -> None:
     """Make a key, and print its token: it is told this once, and kept nowhere."""
+    from collector import keys, terminal
+
     wish = {"name": name, "scopes": scope, "apps": app, "workspaces": workspace, "origins": origin}
     made = keys.create(_settings(config, store=store, listen=listen), wish, expires)
     if as_json:
@@ -273,6 +354,8 @@ def create_key(
 @key.command("list")
 def list_keys(config: Config = None, store: StorePath = None, listen: Listen = None, as_json: Json = False) -> None:
     """List keys: what they may do and see, and when they were last used."""
+    from collector import keys, terminal
+
     found = keys.listed(_settings(config, store=store, listen=listen))
     terminal.show_json({"keys": found}) if as_json else terminal.show_keys(found)
 
@@ -286,6 +369,8 @@ def revoke_key(
     as_json: Json = False,
 ) -> None:
     """Let a key open nothing any more, from now on."""
+    from collector import keys, terminal
+
     revoked = keys.revoke(_settings(config, store=store, listen=listen), key_id)
     terminal.show_json(revoked) if as_json else terminal.say(f"key {revoked['id']} ({revoked['name']}) is revoked")
 
@@ -295,6 +380,8 @@ def generate(
     to: Annotated[Path, typer.Option(help="Where the files go.")] = Path("dashboards"),
 ) -> None:
     """Write dashboards and the reference page anew from the catalogue."""
+    from collector import commands, terminal
+
     for path in commands.generate(to):
         terminal.say(f"wrote {path}")
 
@@ -304,15 +391,20 @@ def demo(
     for_: Annotated[Text, typer.Option("--for", help="Stop after this long, such as 30s; default: on Ctrl-C.")] = None,
     listen: Annotated[str, typer.Option(help="host:port of the collector.")] = "127.0.0.1:9180",
     dify_listen: Annotated[str, typer.Option(help="host:port of the simulated Dify.")] = "127.0.0.1:9182",
+    tap_listen: Annotated[str, typer.Option(help="host:port of the tap between callers and Dify.")] = "127.0.0.1:9183",
     store: Annotated[Text, typer.Option(help="Keep the facts here; default: a file that goes at the end.")] = None,
     days: Annotated[int, typer.Option(min=1, max=90, help="Days of simulated past.")] = 7,
 ) -> None:
     """Run a simulated Dify with traffic, and a collector that measures it. No Dify needed."""
+    from collector import demonstration, terminal
+    from collector.period import span
+
     set_up_logs("warning", "auto")
     length = span(for_) if for_ else None
     demonstration.show(
         listen=listen,
         dify_listen=dify_listen,
+        tap_listen=tap_listen,
         store=store,
         days=days,
         length=length,

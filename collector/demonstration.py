@@ -1,7 +1,7 @@
-"""The demo: a simulated Dify with a past, live traffic, and a collector over it, in one process on loopback.
+"""The demo: a simulated Dify with a past, live traffic through a tap, and a collector over it, all on loopback.
 
 The simulated Dify and its callers run in a thread with an event loop of their own; the collector serves in the main
-thread as it would anywhere. Nothing here is needed to run dify-metric on a real Dify.
+thread and starts its tap as it would anywhere. Nothing here is needed to run dify-metric on a real Dify.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 
 import httpx
-import uvicorn
 
-from collector.app import Service, listening, utc_now, web_server
+from collector.app import Server, Service, listening, utc_now, web_server
 from collector.commands import summary
+from collector.companion import Companion
 from collector.demo.making import Life, make_living_world
 from collector.demo.simulated import simulated_dify
 from collector.demo.traffic import targets, traffic
@@ -38,13 +39,17 @@ RUNS_PER_DAY = 200
 CALLS_PER_SECOND = 2.0
 PULL_EVERY = "5s"
 
+STOP_SECONDS = 5
+"""For answers that are on their way through the tap when the demo ends."""
+
 PAUSES = (5, 5, 10, 20, 40, 60)
 """Seconds between two lines that say what was counted; the last one again and again."""
 
 WORDS = """\
 simulated Dify   http://{dify}   {past} of past, and traffic that goes on
 collector        http://{collector}/docs      what can be asked
-                 http://{collector}/metrics   for Prometheus
+                 http://{collector}/metrics   for Prometheus, the tap's numbers among the others
+tap              http://{tap}   between callers and Dify: all traffic goes through it
 ask it           {program} query tokens,cost --by model_name --since 1d --at {collector}
 Ctrl-C ends it"""
 
@@ -53,6 +58,7 @@ def show(
     *,
     listen: str,
     dify_listen: str,
+    tap_listen: str,
     store: str | None,
     days: int,
     length: timedelta | None,
@@ -62,34 +68,59 @@ def show(
     """Run the demo until Ctrl-C, SIGTERM or the end of `length`."""
     with tempfile.TemporaryDirectory(prefix="dify-metric-demo-") as folder:
         path = store or str(Path(folder) / "demo.duckdb")
-        with _dify(dify_listen, days) as (url, key, workspace_id):
-            settings = _settings(path, listen, days, url, key, workspace_id)
+        with _dify(dify_listen, days) as dify:
+            settings = _settings(path, listen, days, dify, tap_listen, str(Path(folder) / "spool"))
             past = "1 day" if days == 1 else f"{days} days"
-            words = WORDS.format(dify=dify_listen, collector=settings.listen, past=past, program=program)
+            words = WORDS.format(
+                dify=dify_listen, collector=settings.listen, tap=settings.tap, past=past, program=program
+            )
             say(words + (f"; facts are kept in {store}" if store else ""))
-            asyncio.run(_collect(settings, length, say))
+            asyncio.run(_collect(settings, dify, length, say))
 
 
-def _settings(store: str, listen: str, days: int, url: str, key: str, workspace_id: str) -> Settings:
-    overrides = {"store": store, "listen": listen, "dify_url": url, "dify_admin_key": key}
-    more = {"dify_workspace_id": workspace_id, "pull_interval": PULL_EVERY, "history_days": days + 1}
-    return load_settings({**overrides, **more, "read_completions": True, "pull_budget_seconds": 60}, {})
+def _settings(store: str, listen: str, days: int, dify: _Dify, tap: str, spool: str) -> Settings:
+    overrides = {"store": store, "listen": listen, "dify_url": dify.url, "dify_admin_key": dify.key}
+    more = {"dify_workspace_id": dify.workspace_id, "pull_interval": PULL_EVERY, "history_days": days + 1}
+    passing = {"tap": tap, "tap_spool": spool, "tap_stop_seconds": STOP_SECONDS, "log_level": "warning"}
+    return load_settings({**overrides, **more, **passing, "read_completions": True, "pull_budget_seconds": 60}, {})
 
 
-async def _collect(settings: Settings, length: timedelta | None, say: Callable[[str], None]) -> None:
+async def _collect(settings: Settings, dify: _Dify, length: timedelta | None, say: Callable[[str], None]) -> None:
     with listening(settings.listen, "--listen") as door:
         service = Service(settings)
+        tap = service.companion
+        assert tap is not None  # noqa: S101 - the settings above name one
+
+        async def before_end() -> None:
+            dify.hush()
+            await tap.stop()
+
         try:
             server = web_server(service.web())
+            server.before_end = before_end
             beside = [asyncio.create_task(_tell_along(service.store.rows, say))]
+            beside.append(asyncio.create_task(_call(tap, dify, server)))
             if length:
                 beside.append(asyncio.create_task(_end_after(length, server)))
             await server.serve(sockets=[door])
             for task in beside:
                 task.cancel()
+            for failed in [task.exception() for task in beside if task.done() and not task.cancelled()]:
+                if failed is not None:
+                    raise failed
             say(f"in the end  {summary(service.store.rows)}")
         finally:
             await service.close()
+
+
+async def _call(tap: Companion, dify: _Dify, server: Server) -> None:
+    """Start the tap, then the traffic that goes through it. Without a tap there is no demo."""
+    try:
+        await tap.start()
+    except SettingsError:
+        server.end()
+        raise
+    dify.call(f"http://{tap.listen}")
 
 
 async def _tell_along(rows: Rows, say: Callable[[str], None]) -> None:
@@ -104,52 +135,77 @@ async def _tell_along(rows: Rows, say: Callable[[str], None]) -> None:
         said = counted
 
 
-async def _end_after(length: timedelta, server: uvicorn.Server) -> None:
+async def _end_after(length: timedelta, server: Server) -> None:
     await asyncio.sleep(length.total_seconds())
-    server.should_exit = True
+    server.end()
+
+
+@dataclass(frozen=True)
+class _Dify:
+    """A simulated Dify that serves: how to sign in, and what can be asked of its thread."""
+
+    url: str
+    key: str
+    workspace_id: str
+    call: Callable[[str], object]  # begin to ask it as users do, at that address
+    hush: Callable[[], object]  # ask no more, and let answers on their way end at once
+    stop: Callable[[], object]
 
 
 @contextmanager
-def _dify(listen: str, days: int) -> Iterator[tuple[str, str, str]]:
-    """A simulated Dify that serves and is used while the context lasts: its address, admin key and workspace."""
+def _dify(listen: str, days: int) -> Iterator[_Dify]:
+    """A simulated Dify that serves while the context lasts."""
     key, address = secrets.token_hex(16), _address(listen)
     with listening(address, "--dify-listen") as door:
         world, life = make_living_world(days=days, runs_per_day=RUNS_PER_DAY, now=utc_now())
-        started: Future[Callable[[], object]] = Future()
+        started: Future[_Dify] = Future()
         thread = threading.Thread(
             target=asyncio.run, args=(_live(world, life, key, door, f"http://{address}", started),)
         )
         thread.start()
-        stop = started.result()
+        dify = started.result()
         try:
-            yield f"http://{address}", key, world.workspace_id
+            yield dify
         finally:
-            stop()
+            dify.stop()
             thread.join()
 
 
-async def _live(
-    world: World, life: Life, key: str, door: socket.socket, url: str, started: Future[Callable[[], object]]
-) -> None:
-    """Serve the world, and call it as users would, until the callable in `started` is called."""
-    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+async def _live(world: World, life: Life, key: str, door: socket.socket, url: str, started: Future[_Dify]) -> None:
+    """Serve the world, and have it called as users would once it is said where, until it is to stop."""
+    loop = asyncio.get_running_loop()
+    asked_at: asyncio.Queue[str] = asyncio.Queue()
+    hushed, stopping = asyncio.Event(), asyncio.Event()
 
     async def pace(seconds: float) -> None:
         with suppress(TimeoutError):  # answers under way end soon when the demo does
-            await asyncio.wait_for(stopping.wait(), seconds)
+            await asyncio.wait_for(hushed.wait(), seconds)
         await asyncio.sleep(0)  # even then others get their turn: so an answer sees that its caller left
 
+    def stop() -> None:
+        hushed.set()
+        stopping.set()
+
+    async def callers() -> None:
+        async with httpx.AsyncClient(base_url=await asked_at.get(), timeout=60) as client:
+            calling = asyncio.create_task(traffic(client, targets(world), per_second=CALLS_PER_SECOND))
+            await hushed.wait()
+            calling.cancel()
+            with suppress(asyncio.CancelledError):
+                await calling
+
     server = web_server(simulated_dify(world, clock=utc_now, admin_key=key, life=life, pace=pace))
-    serving = asyncio.create_task(server.serve(sockets=[door]))
-    started.set_result(partial(loop.call_soon_threadsafe, stopping.set))
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        calling = asyncio.create_task(traffic(client, targets(world), per_second=CALLS_PER_SECOND))
-        await stopping.wait()
-        calling.cancel()
-        with suppress(asyncio.CancelledError):
-            await calling
+    tasks = [asyncio.create_task(server.serve(sockets=[door])), asyncio.create_task(callers())]
+
+    def there(base: str) -> None:
+        loop.call_soon_threadsafe(asked_at.put_nowait, base)
+
+    heard = (partial(loop.call_soon_threadsafe, each) for each in (hushed.set, stop))
+    started.set_result(_Dify(url, key, world.workspace_id, there, *heard))
+    await stopping.wait()
     server.should_exit = True
-    await serving
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _address(listen: str) -> Address:

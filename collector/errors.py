@@ -9,7 +9,8 @@
     ├── Unavailable      Dify cannot answer now              try later (`retry_after_seconds`)
     ├── ShapeError       one record cannot be read           set it aside, count it, go on
     ├── StoreError       the store refused a batch           stop the pass, keep the watermark
-    │   └── StoreBusy    another process holds the file      ask the service that runs there
+    │   ├── StoreBusy    another process holds the file      ask the service that runs there
+    │   └── Misfit       a value has no room in its column   leave its record out, go on
     └── QueryError       the question has no answer          tell the caller, HTTP 400
 
 Messages say what, where, what was expected and what to do. They never carry a credential, a prompt or an answer.
@@ -66,6 +67,14 @@ class StoreError(DifyMetricError):
 
 class StoreBusy(StoreError):
     """Another process has the store open: a running service, most likely."""
+
+
+class Misfit(StoreError):
+    """A record holds a value that its column cannot hold; `field` is table.column. Nothing of its batch was stored."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class QueryError(DifyMetricError):

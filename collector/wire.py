@@ -8,6 +8,7 @@ batch is taken. Nothing here opens a connection.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import msgspec
 
@@ -19,6 +20,10 @@ _raw = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
 _rows = {table: msgspec.json.Decoder(record) for table, record in _BY_TABLE.items()}
 
 
+Part: TypeAlias = tuple[str, msgspec.Raw]
+"""A table and one of its rows, as bytes."""
+
+
 def encode(records: Iterable[Record]) -> bytes:
     """Records of any kinds -> {"run": [{…}], "model_call": [{…}]}, UTF-8; money as text, instants as ISO 8601."""
     batch: dict[str, list[Record]] = {}
@@ -27,14 +32,23 @@ def encode(records: Iterable[Record]) -> bytes:
     return msgspec.json.encode(batch)
 
 
+def parts(body: bytes) -> list[Part]:
+    """A batch -> its rows, each with its table, unread. Raises ShapeError."""
+    return [(table, row) for table, rows in _tables(body).items() for row in rows]
+
+
+def join(rows: Iterable[Part]) -> bytes:
+    """The inverse: rows of any batches -> one batch."""
+    batch: dict[str, list[msgspec.Raw]] = {}
+    for table, row in rows:
+        batch.setdefault(table, []).append(row)
+    return msgspec.json.encode(batch)
+
+
 def decode(body: bytes) -> list[Record]:
     """The inverse. Raises ShapeError naming the table, row and field."""
-    try:
-        batch = _raw.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ShapeError("body", f"an object of tables, each a list of rows ({error})", "something else") from None
     records: list[Record] = []
-    for table, rows in batch.items():
+    for table, rows in _tables(body).items():
         if table not in _rows:
             raise ShapeError(table, f"one of {', '.join(_BY_TABLE)}", table)
         for place, row in enumerate(rows):
@@ -43,3 +57,10 @@ def decode(body: bytes) -> list[Record]:
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise ShapeError(f"{table}[{place}]", str(error), "a row that does not fit") from None
     return records
+
+
+def _tables(body: bytes) -> dict[str, list[msgspec.Raw]]:
+    try:
+        return _raw.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ShapeError("body", f"an object of tables, each a list of rows ({error})", "something else") from None

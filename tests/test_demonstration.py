@@ -23,7 +23,18 @@ def ports() -> tuple[str, str]:
 
 
 def line_of(ports: tuple[str, str], *more: str) -> list[str]:
-    return ["demo", "--days", "1", "--listen", ports[0], "--dify-listen", ports[1], *more]
+    return [
+        "demo",
+        "--days",
+        "1",
+        "--listen",
+        ports[0],
+        "--dify-listen",
+        ports[1],
+        "--tap-listen",
+        "127.0.0.1:0",
+        *more,
+    ]
 
 
 def test_it_ends_by_itself_and_says_what_it_counted(tmp_path: Path, ports: tuple[str, str]):
@@ -72,3 +83,12 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, ports: tuple[str, str]):
         said = typed(*line_of(ports), at=tmp_path)
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert f"--dify-listen: cannot listen on {ports[1]}" in said.err
+
+
+def test_a_port_of_the_tap_in_use_is_said_and_ends_it(tmp_path: Path, ports: tuple[str, str]):
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        taken = f"127.0.0.1:{door.getsockname()[1]}"
+        said = typed(*line_of(ports, "--tap-listen", taken), at=tmp_path)
+    assert said.code == 2
+    assert f"cannot listen on {taken}" in said.err
+    assert "Traceback" not in said.err

@@ -33,3 +33,14 @@ def test_no_facts_are_an_empty_batch() -> None:
 def test_what_does_not_fit_is_named(body: bytes, named: str) -> None:
     with pytest.raises(ShapeError, match=named):
         wire.decode(body)
+
+
+def test_rows_come_apart_and_together_unread():
+    records = [an_app(), a_run(), a_run(id="r2"), a_call()]
+    apart = wire.parts(wire.encode(records))
+    assert [table for table, _ in apart] == ["app", "run", "run", "model_call"]
+    assert wire.decode(wire.join(apart)) == records
+    assert wire.decode(wire.join(apart[1:2])) == records[1:2]
+    assert wire.parts(wire.join([])) == []
+    with pytest.raises(ShapeError, match="body"):
+        wire.parts(b"[]")

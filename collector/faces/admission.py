@@ -30,6 +30,7 @@ MOST_ADDRESSES = 10_000
 REALM = 'realm="dify-metric"'
 CHALLENGES = (f"Bearer {REALM}", f'Basic {REALM}, charset="UTF-8"')
 
+_COMPANION = Visitor(name="the tap beside us", scopes=frozenset({Scope.INGEST}))
 
 _NONE_HERE = (
     "the key shown is none of this collector's: `dify-metric key list` shows those it made; others are admin_token, "
@@ -63,11 +64,16 @@ class Admission:
         *,
         is_open: bool = True,
         tokens: Mapping[Scope, str] | None = None,
+        inner: str | None = None,
         clock: Callable[[], datetime],
     ) -> None:
-        """`is_open`: who shows nothing may do whatever no token guards. `tokens` are those of the settings."""
+        """`is_open`: who shows nothing may do whatever no token guards. `tokens` are those of the settings.
+
+        `inner` is what a process that we started ourselves shows: it sends facts, wherever we listen.
+        """
         self._keyring, self._clock, self._is_open = keyring, clock, is_open
         self._tokens = {scope: digest(token) for scope, token in (tokens or {}).items()}
+        self._inner = digest(inner) if inner else None
         self._tries: OrderedDict[str, tuple[float, datetime]] = OrderedDict()
         self.refused: Counter[str] = Counter()
         guarded = {*self._tokens, *((Scope.ADMIN,) if self._tokens else ())}
@@ -79,6 +85,8 @@ class Admission:
         if not authorization:
             return self._nobody
         token, now = shown(authorization), self._clock()
+        if token and self._inner and is_of(token, self._inner):
+            return _COMPANION
         if token and (found := self._holder(token, now)):
             return found
         wait = self._wait(address, now)

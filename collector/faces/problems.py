@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from collector.errors import QueryError, StoreError
+from collector.errors import Misfit, QueryError, StoreError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -67,6 +67,8 @@ async def _query_error(_: Request, error: Exception) -> Response:
 
 
 async def _store_error(_: Request, error: Exception) -> Response:
+    if isinstance(error, Misfit):
+        return problem(400, "Facts that do not fit", str(error), field=error.field)
     return problem(503, "The store does not answer", str(error))
 
 

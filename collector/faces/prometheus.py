@@ -19,6 +19,7 @@ from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from collector.access import Scope
@@ -92,12 +93,15 @@ class Exposition(Collector):
         counting_since: datetime,
         readings: Readings | None = None,
         tallies: Iterable[Tally] = (),
+        others: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """`others` gives families that another process of ours counts, in the text format; None: it cannot now."""
         self._rows = rows
         self._clock = clock
         self._counting_since = counting_since
         self._readings = readings or Readings()
         self._tallies = tuple(tallies)
+        self._others = others
         self._lock = Lock()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -113,6 +117,7 @@ class Exposition(Collector):
             metrics = [*self._metrics(self._clock())]
             self._readings.save()
         yield from metrics
+        yield from text_string_to_metric_families(self._others() or "")
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: describing would run every query once more at start."""

@@ -26,7 +26,7 @@ from pydantic.fields import FieldInfo
 
 from collector.access import Scope
 from collector.settings.source import SIGN_IN, UNNAMED, DifySource, SignIn, sign_in_fault
-from collector.settings.written import Address, Listen, PathPrefix, Span, Text, Url, Zone, spelled
+from collector.settings.written import Address, Behind, Listen, PathPrefix, Span, Text, Upstreams, Url, Zone, spelled
 
 PREFIX = "DIFY_METRIC_"
 BY_DEFAULT = "default"
@@ -165,6 +165,50 @@ class Settings(BaseModel):
     metrics_token: SecretStr | None = _field(
         None, "secret", "A key that may scrape /metrics. Once it is set, Prometheus must show it.", min_length=1
     )
+    tap: Listen | None = _field(
+        None,
+        "host:port",
+        "Where `serve` starts a tap beside it, for small sites: callers ask there what they asked Dify.",
+        example="0.0.0.0:9183",
+    )
+    tap_listen: Listen = _field(
+        Address("127.0.0.1", 9183), "host:port", "Where `tap` takes the requests that callers have for Dify."
+    )
+    tap_upstream: Upstreams = _field(
+        (),
+        "URLs",
+        "Where the tap passes requests on to, several as [HOST][/PREFIX]=URL with commas; default: dify_url.",
+        example="http://dify-api:5001",
+    )
+    tap_collector: Url = _field(
+        "http://127.0.0.1:9180", "URL", "The collector that `tap` sends its records to; it needs the ingest_token."
+    )
+    tap_spool: Text = _field("dify-metric-spool", "path", "The folder that keeps records until the collector has them.")
+    tap_spool_bytes: int = _field(
+        1 << 30, "bytes", "Most that the spool may take; beyond it the oldest records go.", ge=1 << 20
+    )
+    tap_workers: int = _field(1, "processes", "Processes that share the tap's port.", ge=1, le=64)
+    tap_admin: Listen = _field(
+        Address("127.0.0.1", 9181), "host:port", "Where the tap itself answers /metrics and /health."
+    )
+    tap_stop_seconds: float = _field(
+        300, "seconds", "How long answers on their way may go on when the tap is told to stop.", ge=0
+    )
+    tap_keeps_host: bool = _field(
+        True, "true/false", "Tell upstreams the Host that callers asked for, as a proxy before Dify does."
+    )
+    tap_tls_cert: Text | None = _field(
+        None, "path", "Certificate chain (PEM) that the tap shows callers.", example="/etc/dify-metric/tap.pem"
+    )
+    tap_tls_key: Text | None = _field(
+        None, "path", "Its key, where it is not in the same file.", example="/etc/dify-metric/tap.key"
+    )
+    tap_upstream_ca: Text | None = _field(
+        None, "path", "Authorities (PEM) that upstreams are checked against.", example="/etc/dify-metric/ca.pem"
+    )
+    tap_collector_ca: Text | None = _field(
+        None, "path", "Authorities (PEM) that the collector is checked against.", example="/etc/dify-metric/ca.pem"
+    )
     report_timezone: Zone = _field(
         "UTC", "IANA name", "Whose days, weeks and months answers use unless a query says otherwise."
     )
@@ -193,6 +237,10 @@ class Settings(BaseModel):
             raise ValueError("credentials but no dify_url; set the address of Dify")
         if self.broker_cache_url and not self.broker_url:
             raise ValueError("broker_cache_url without broker_url; set both")
+        if self.tap and not self.upstreams:
+            raise ValueError("tap without an upstream; set tap_upstream, or dify_url, to the address of Dify")
+        if self.tap_tls_key and not self.tap_tls_cert:
+            raise ValueError("tap_tls_key without tap_tls_cert; set both")
         return self
 
     @field_validator("dify", mode="before")
@@ -228,6 +276,13 @@ class Settings(BaseModel):
             **signed_in,
         )
         return (plain, *self.dify)
+
+    @property
+    def upstreams(self) -> tuple[Behind, ...]:
+        """Where a tap passes requests on to; () where nothing says so."""
+        if self.tap_upstream or self.dify_url is None:
+            return self.tap_upstream
+        return (Behind(self.dify_url),)
 
     @property
     def sign_in(self) -> SignIn | None:

@@ -136,7 +136,7 @@ def _command_layer(overrides: Mapping[str, object]) -> Layer:
 
 
 def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return f"--{name.removeprefix('tap_').replace('_', '-')}"  # the tap's settings are options of `tap` alone
 
 
 def _known(layer: Layer, problems: list[str]) -> Layer:

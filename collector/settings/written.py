@@ -28,6 +28,19 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Behind(NamedTuple):
+    """One upstream of a tap: its URL, and whose requests it gets: those to a host, or below a prefix that is taken
+    off."""
+
+    url: str
+    host: str | None = None
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.host or ''}{self.prefix}"
+        return f"{place}={self.url}" if place else self.url
+
+
 def spelled(value: object) -> str:
     """A setting's value as one would write it; "" for None, a mask for a secret."""
     match value:
@@ -41,7 +54,7 @@ def spelled(value: object) -> str:
             return _spelled_span(value)
         case float():
             return f"{value:g}"
-        case tuple() if not isinstance(value, Address):
+        case tuple() if not isinstance(value, Address | Behind):
             return ", ".join(str(each) for each in value)
         case _:
             return str(value)
@@ -77,6 +90,24 @@ def _address(value: object) -> object:
     return Address(host, int(port))
 
 
+def _upstreams(value: object) -> object:
+    """One text or several, commas between them, each [HOST][/PREFIX]=URL or a URL alone."""
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list of upstreams")
+    return tuple(each if isinstance(each, Behind) else _upstream(each) for each in value if each != "")
+
+
+def _upstream(written: object) -> Behind:
+    text = written.strip() if isinstance(written, str) else ""
+    place, is_placed, url = text.partition("=")
+    if text.startswith(("http://", "https://")) or not is_placed:
+        return Behind(_url(text))
+    host, slash, path = place.strip().partition("/")
+    return Behind(_url(url.strip()), host.lower() or None, _path_prefix(path) if slash else "")
+
+
 def _zone(written: str) -> str:
     try:
         return zone(written).key
@@ -109,4 +140,5 @@ Span: TypeAlias = Annotated[timedelta, BeforeValidator(_span)]
 Listen: TypeAlias = Annotated[Address, BeforeValidator(_address)]
 Zone: TypeAlias = Annotated[Text, AfterValidator(_zone)]
 Url: TypeAlias = Annotated[Text, AfterValidator(_url)]
+Upstreams: TypeAlias = Annotated[tuple[Behind, ...], BeforeValidator(_upstreams)]
 PathPrefix: TypeAlias = Annotated[str, AfterValidator(_path_prefix)]

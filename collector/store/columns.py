@@ -1,23 +1,26 @@
 """Records -> Arrow tables, one per kind, and columns that came as Arrow -> the shape of their table.
 
-Nothing here merges or stores; a value that does not fit its column is a StoreError that names the column.
+Nothing here merges or stores; a value that does not fit its column is a Misfit that names the column.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 
 import pyarrow as pa
 
-from collector.errors import StoreError
+from collector.errors import Misfit, StoreError
 from collector.records import Record
 from collector.store.tables import ARROW_TYPES, TABLES, Table
 
 _TABLE_OF = {table.record: table for table in TABLES}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EVER, NEVER = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+"""Since ever and for ever, as instants that compare."""
+
 _REQUIRED = ("id", "source", "seen_at", "is_final", "is_estimate")
 
 
@@ -60,6 +63,14 @@ def fitted(table: Table, rows: pa.Table) -> pa.Table:
     return found
 
 
+def around(low: datetime, high: datetime, slack: timedelta) -> dict[str, datetime]:
+    """`low` and `high`, widened by `slack` as far as the calendar goes."""
+    return {
+        "low": low - slack if low - EVER > slack else low,
+        "high": high + slack if NEVER - high > slack else high,
+    }
+
+
 def _columns(table: Table, records: list[Record]) -> pa.Table:
     columns = []
     for field in table.arrow_schema:
@@ -77,8 +88,9 @@ def _instants(told: list[datetime | None]) -> pa.Array:
     return since.cast(pa.int64()).cast(ARROW_TYPES[datetime])
 
 
-def _misfit(table: Table, column: str, error: Exception) -> StoreError:
-    return StoreError(
+def _misfit(table: Table, column: str, error: Exception) -> Misfit:
+    return Misfit(
         f"{table.name}.{column}: a value does not fit {table.arrow_schema.field(column).type} "
-        f"({type(error).__name__}); nothing of the batch was stored"
+        f"({type(error).__name__}); nothing of the batch was stored",
+        field=f"{table.name}.{column}",
     )

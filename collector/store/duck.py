@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -121,7 +121,7 @@ class DuckStore:
         """Who pays from now on, in place of what was set before."""
         rows = [
             (
-                *(span.kind, span.value, span.start or _EVER, span.end or _NEVER),
+                *(span.kind, span.value, span.start or columns.EVER, span.end or columns.NEVER),
                 *(span.person, span.department, span.cost_centre, span.place),
             )
             for span in spans
@@ -210,7 +210,7 @@ class DuckStore:
         if len(dated):
             span = pc.min_max(dated["created_at"]).as_py()
             bound = "created_at BETWEEN $low AND $high OR created_at IS NULL"
-            found.append(self._found(table, dated, bound, low=span["min"] - SLACK, high=span["max"] + SLACK))
+            found.append(self._found(table, dated, bound, **columns.around(span["min"], span["max"], SLACK)))
         if len(undated):
             found.append(self._found(table, undated, "TRUE"))
         return pa.concat_tables(found)
@@ -268,8 +268,6 @@ SET complete_from = least(complete_from, excluded.complete_from),
 """
 _PLACE = pa.field("place", pa.int64())
 _INSTANT = pa.timestamp("us", tz="UTC")
-_EVER, _NEVER = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-"""Since ever and for ever, as instants that compare."""
 
 
 def _in_time(rows: pa.Table) -> pa.Table:

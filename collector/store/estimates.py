@@ -8,14 +8,13 @@ as anybody names both. Whichever of them all arrives last, the end is the same. 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.store.columns import EVER, NEVER, around
 from collector.store.session import Session
-
-_EVER, _NEVER = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 _NAMED = """
 SELECT rowid AS place, id, run_id, message_id, created_at, finished_at FROM model_call
@@ -101,6 +100,6 @@ def _ids(*places: tuple[pa.Table | None, str]) -> pa.Table:
 def _bounds(estimates: pa.Table, slack: timedelta) -> dict[str, datetime]:
     """Between which instants the runs of these estimates, and their calls, began; open where one does not know."""
     begun, ended = estimates["created_at"], estimates["finished_at"]
-    low = _EVER if begun.null_count else pc.min(begun).as_py() - slack
-    high = _NEVER if ended.null_count else pc.max(ended).as_py() + slack
-    return {"low": low, "high": high}
+    low = EVER if begun.null_count else pc.min(begun).as_py()
+    high = NEVER if ended.null_count else pc.max(ended).as_py()
+    return around(low, high, slack)

@@ -33,6 +33,8 @@ class Hearing(Protocol):
     def first_piece_seconds(self) -> float | None: ...
     @property
     def is_too_long(self) -> bool: ...
+    @property
+    def events(self) -> int: ...
     def feed(self, chunk: bytes, at: float | None = None) -> None: ...
     def close(self, *, is_stopped: bool = False) -> list[Record]: ...
 
@@ -62,6 +64,7 @@ class BodyHearing:
 
     first_piece_seconds: float | None = None
     task_id: str | None = None
+    events = 0
 
     def __init__(self, telling: Telling, mode: str | None, invoke_from: str | None, max_bytes: int) -> None:
         self.failures: Counter[str] = Counter()
@@ -108,6 +111,10 @@ class Unpacked:
     @property
     def task_id(self) -> str | None:
         return self._inner.task_id
+
+    @property
+    def events(self) -> int:
+        return self._inner.events
 
     @property
     def failures(self) -> Counter[str]:

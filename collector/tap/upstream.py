@@ -86,6 +86,8 @@ class Upstream:
         self.prefix = parts.path.rstrip("/").encode()
         self.host = parts.netloc.encode()
         self.keeps_host = keeps_host
+        self.connects = 0  # connections made since the start
+        self.connect_failures = 0  # addresses that did not answer
         self._name = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
@@ -150,8 +152,10 @@ class Upstream:
                     _, line = await loop.create_connection(
                         lambda: Line(self), host, port, ssl=self._tls, server_hostname=self._name if self._tls else None
                     )
+                    self.connects += 1
                     return line
             except OSError as error:
+                self.connect_failures += 1
                 failure = error
         self._addresses_until = 0.0
         raise failure

@@ -45,6 +45,12 @@ class Stream:
         self._events = Events(max_event_bytes)
         self._told = Outcome(telling=telling, mode=mode, invoke_from=invoke_from, is_streamed=True)
         self._has_begun = False
+        self._decoded = 0
+
+    @property
+    def events(self) -> int:
+        """How many events went by that told something: pieces of the answer, and all that were decoded."""
+        return self._events.pieces + self._decoded
 
     @property
     def first_piece_seconds(self) -> float | None:
@@ -76,6 +82,7 @@ class Stream:
         return self._told.records()
 
     def _take(self, found: list[bytes]) -> None:
+        self._decoded += len(found)
         for body in found:
             name = "event"
             try:

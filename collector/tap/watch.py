@@ -60,10 +60,13 @@ class Counts:
 
     requests: int = 0
     streams: int = 0  # answers that came as events
+    open_streams: int = 0  # of those, now on their way
+    events: int = 0  # of streams read to their end: those that told something
     records: int = 0
     refused: int = 0  # requests the relay itself said no to
     unread: int = 0  # answers that went by unread: too long, too many at once, in an unknown coding
     sink_failures: int = 0
+    request_bytes: int = 0
     answer_bytes: int = 0
     failures: Counter[str] = field(default_factory=Counter)  # what could not be read, by event and field
 
@@ -73,7 +76,17 @@ class Seen:
 
     __slots__ = (
         *("answer_bytes", "began", "created_at", "duration", "error_class", "fingerprint", "first_byte", "hearing"),
-        *("interrupted_by", "is_answer", "is_lost", "is_stream", "matched", "method", "request_bytes", "status"),
+        *(
+            "interrupted_by",
+            "is_answer",
+            "is_lost",
+            "is_open_stream",
+            "is_stream",
+            "matched",
+            "method",
+            "request_bytes",
+            "status",
+        ),
     )
 
     def __init__(
@@ -88,6 +101,7 @@ class Seen:
             method == "POST" or matched.route.template.endswith("/events")
         )
         self.is_stream: bool | None = None
+        self.is_open_stream = False
         self.is_lost = False  # a piece of the answer was not read
         self.status: int | None = None
         self.first_byte: float | None = None
@@ -154,6 +168,10 @@ class Watch:
         if status >= 400 and seen.matched.route.kind == "stop" and seen.matched.task_id:
             self._stopped.pop(seen.matched.task_id, None)
         is_stream = content_type.startswith(b"text/event-stream")
+        if is_stream and not seen.is_open_stream:
+            seen.is_open_stream = True
+            self.counts.streams += 1
+            self.counts.open_streams += 1
         if seen.is_answer:
             seen.is_stream = is_stream
         if not (is_stream if seen.is_answer and status < 400 else False) and not (
@@ -171,7 +189,6 @@ class Watch:
             limits=self._limits,
         )
         self.counts.unread += seen.hearing is None
-        self.counts.streams += is_stream
 
     def came(self, seen: Seen, piece: bytes) -> None:
         """A piece of an answer went by; called after it was sent on, for answers with a hearing."""
@@ -208,6 +225,8 @@ class Watch:
         """The exchange is over. Its records follow when all that came of it has been read."""
         self.done(seen)
         self.counts.requests += 1
+        self.counts.open_streams -= seen.is_open_stream
+        self.counts.request_bytes += seen.request_bytes
         self.counts.answer_bytes += seen.answer_bytes
         self._unread.append((seen, None, 0.0))
         if not self._is_due:
@@ -249,6 +268,7 @@ class Watch:
                 is_stopped = hearing.task_id is not None and hearing.task_id in self._stopped
                 told = hearing.close(is_stopped=is_stopped)
                 self.counts.failures.update(hearing.failures)
+                self.counts.events += hearing.events
                 self.counts.unread += hearing.is_too_long
             except Exception as error:
                 self._note_failure(error)

@@ -16,7 +16,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -25,8 +25,9 @@ import structlog
 import uvloop
 
 from collector.errors import SettingsError
-from collector.settings.written import Address
+from collector.settings.written import Address, Behind
 from collector.tap.limits import Limits
+from collector.tap.parent import end_with
 from collector.tap.relay import Relay
 from collector.tap.tls import client_context, load, server_context
 from collector.tap.upstream import Directory, Place, Upstream
@@ -35,21 +36,15 @@ from collector.tap.watch import Sink
 OpenSink: TypeAlias = Callable[[int], AbstractAsyncContextManager[Sink]]
 """The sink of a worker, by its number; opened and closed in the worker's own loop."""
 
+Beside: TypeAlias = Callable[[int, Relay], AbstractAsyncContextManager[None]]
+"""What accompanies a worker's relay, from before it listens until it has stopped."""
+
 BACKLOG = 2048
 _MAIL_BYTES = 256
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SHORTEST_LIFE_SECONDS = 1.0
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Behind:
-    """One upstream: its URL, and whose requests it gets: those to a host, or below a prefix that is taken off."""
-
-    url: str
-    host: str | None = None
-    prefix: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +75,17 @@ class Mail:
                 other.send(task_id.encode()[:_MAIL_BYTES])
 
 
-def run(plan: Plan, open_sink: OpenSink, ready: Callable[[Address], None] | None = None) -> None:
+def alone(_number: int, _relay: Relay) -> AbstractAsyncContextManager[None]:
+    """Nothing accompanies the relay."""
+    return nullcontext()
+
+
+def run(
+    plan: Plan,
+    open_sink: OpenSink,
+    ready: Callable[[Address], None] | None = None,
+    beside: Beside = alone,
+) -> None:
     """Serve until SIGTERM or SIGINT, then until what is on its way has arrived. Raises SettingsError.
 
     `ready` is told where the tap listens. SIGHUP reads the certificate again.
@@ -93,9 +98,11 @@ def run(plan: Plan, open_sink: OpenSink, ready: Callable[[Address], None] | None
         ready(Address(host, port))
     mails = _mails(plan.workers)
     if plan.workers == 1:
-        uvloop.run(serve(plan, 0, bound[0], mails[0], open_sink))
+        uvloop.run(serve(plan, 0, bound[0], mails[0], open_sink, beside))
         return
-    _Workers(lambda number: uvloop.run(serve(plan, number, bound[number], mails[number], open_sink)), bound).run()
+    _Workers(
+        lambda number: uvloop.run(serve(plan, number, bound[number], mails[number], open_sink, beside)), bound
+    ).run()
 
 
 def check(plan: Plan) -> None:
@@ -138,7 +145,9 @@ def listeners(listen: Address, count: int) -> list[socket.socket]:
     return bound
 
 
-async def serve(plan: Plan, number: int, bound: socket.socket, mail: Mail, open_sink: OpenSink) -> None:
+async def serve(
+    plan: Plan, number: int, bound: socket.socket, mail: Mail, open_sink: OpenSink, beside: Beside = alone
+) -> None:
     """One worker, until it is told to stop."""
     loop = asyncio.get_running_loop()
     tls = server_context(plan.certificate, plan.key) if plan.certificate else None
@@ -149,12 +158,13 @@ async def serve(plan: Plan, number: int, bound: socket.socket, mail: Mail, open_
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, _reload, tls, plan)
-        await relay.listen([bound], tls)
-        _calm_collector()
-        log.info("tap listens", worker=number, port=bound.getsockname()[1])
-        await stopping.wait()
-        log.info("tap stops", worker=number, on_their_way=len(relay.callers))
-        await relay.stop()
+        async with beside(number, relay):
+            await relay.listen([bound], tls)
+            _calm_collector()
+            log.info("tap listens", worker=number, port=bound.getsockname()[1])
+            await stopping.wait()
+            log.info("tap stops", worker=number, on_their_way=len(relay.callers))
+            await relay.stop()
         loop.remove_reader(mail.inbox)
 
 
@@ -232,6 +242,7 @@ class _Workers:
 
     def _start(self, number: int) -> None:
         self._started[number] = time.monotonic()
+        parent = os.getpid()
         signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)  # a signal in between would be heard by the wrong one
         pid = os.fork()
         if pid:
@@ -244,6 +255,7 @@ class _Workers:
         try:
             for name in _HEARD:
                 signal.signal(name, signal.SIG_DFL)
+            end_with(parent)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
             for place, each in enumerate(self._bound):
                 if place != number:

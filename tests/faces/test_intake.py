@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from collector import wire
+from collector.errors import Misfit
 from collector.faces import intake
 from collector.faces.rest import application
 from collector.records import Pull, Record, Stored
@@ -132,3 +133,17 @@ async def test_the_reference_page_shows_the_way_in_too():
         page = (await client.get("/docs")).text
     assert "POST /api/v1/ingest" in page
     assert "GET /api/v1/query" in page
+
+
+async def test_a_value_the_store_has_no_room_for_is_the_senders_matter():
+    app = application(lambda *_: [], lambda: NOON)
+
+    def put(_: Sequence[Record]) -> Stored:
+        raise Misfit("model_call.tokens: a value does not fit int64", field="model_call.tokens")
+
+    app.include_router(intake.router(HERE, put, None))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector") as client:
+        answer = await client.post("/api/v1/ingest", content=wire.encode([a_run()]))
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["field"] == "model_call.tokens"

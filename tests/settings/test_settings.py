@@ -285,7 +285,7 @@ class TestDescription:
     def test_shows_values_as_one_would_write_them(self):
         rows = {row.name: row.value for row in describe(Settings()) if row.value}
         assert load_settings(rows, {}) == load_settings(dict.fromkeys(rows), {}).told_by(
-            {name: f"command line --{name.replace('_', '-')}" for name in rows}
+            {name: f"command line --{name.removeprefix('tap_').replace('_', '-')}" for name in rows}
         )
 
     @given(st.integers(1, 10**6))

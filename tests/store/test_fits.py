@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from collector import fields
@@ -37,3 +39,10 @@ def test_a_count_beyond_is_set_aside(count: object):
 def test_an_amount_beyond_is_set_aside(amount: str):
     with pytest.raises(ShapeError, match="price"):
         fields.money({"price": amount}, "price")
+
+
+@pytest.mark.parametrize("at", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)])
+def test_the_calendar_has_ends_and_facts_may_stand_there(store: Store, at: datetime):
+    for _ in range(2):
+        store.put([a_run(created_at=at), a_call(is_estimate=True, created_at=at, finished_at=at)])
+    assert store.rows("SELECT count(*) FROM run") == [(1,)]
