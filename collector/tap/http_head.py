@@ -115,7 +115,9 @@ def _lines_named(names: Iterable[bytes]) -> re.Pattern[bytes]:
 
 _FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 _USUAL_TOKENS = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
-_REQUEST_LINES = _lines_named(HOP_BY_HOP | _FORWARDED | {b"host", b"content-length", b"authorization"})
+_OURS = HOP_BY_HOP | _FORWARDED | {b"host", b"content-length", b"authorization"}
+# WSGI servers take X_Forwarded_For for X-Forwarded-For: such fields are found too, and go no further
+_REQUEST_LINES = _lines_named(_OURS | {name.replace(b"-", b"_") for name in _OURS})
 _ANSWER_LINES = _lines_named(HOP_BY_HOP | {b"content-length", b"content-type", b"content-encoding"})
 _LENGTH_LINES = _lines_named({b"content-length"})
 
@@ -198,7 +200,7 @@ def _without(lines: bytes, tokens: Set[bytes]) -> bytes:
 def _host(hosts: list[bytes], is_http_1_0: bool) -> bytes:
     if len(hosts) > 1 or (not hosts and not is_http_1_0):
         raise BadHead(400, "no Host, or more than one")
-    if hosts and not _HOST.fullmatch(hosts[0]):
+    if hosts and not (_HOST.fullmatch(hosts[0]) and (hosts[0] or is_http_1_0)):
         raise BadHead(400, "a Host that is none")
     return hosts[0] if hosts else b""
 

@@ -106,7 +106,7 @@ class Events:
             return  # the line's first byte is kept, so that it is not taken for a blank one
         self._tail.append(part)
         self._held += len(part)
-        if self._held > self._limit:
+        if self._held > self._limit and self._tail != [b"\r"]:  # it may be the blank line that ends an event
             self._skip_oversized()
             self._tail = [b":"]
             self._held = 1

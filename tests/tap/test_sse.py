@@ -165,6 +165,16 @@ def test_an_event_too_long_is_counted_and_the_stream_goes_on(size):
     assert events.oversized == 1
 
 
+@pytest.mark.parametrize("size", [None, 1, 2, 3])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_an_event_as_long_as_may_be_is_read_in_any_chunking(size, end):
+    line = b"data: " + b"x" * (2000 - 6 - len(end) + 1)
+    events = Events(max_event_bytes=2000)
+
+    assert read(line + end + end, events, size) == [line[6:]]
+    assert events.oversized == 0
+
+
 def test_no_more_than_one_event_is_held():
     events = Events(max_event_bytes=1000)
 

@@ -1,0 +1,95 @@
+"""Requests that two servers could read differently: what one takes for a body, and the next for another request."""
+
+from __future__ import annotations
+
+from tests.tap.http_cases import GET, HOST, POST, STRICT, Case, Outcome, answered, refused
+
+SMUGGLED = [
+    Case(
+        "a coding behind a tab",
+        POST + b"Transfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n",
+        answered(),
+        bodies=(b"",),
+        nginx=refused(501),
+        why="RFC 9110 5.6.3: a tab before a value is as good as a blank",
+    ),
+    Case("a coding before a blank", POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", refused()),
+    Case("a coding on a folded line", POST + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", refused()),
+    Case("a coding in quotes", POST + b'Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n', refused(501)),
+    Case("a coding with a parameter", POST + b"Transfer-Encoding: chunked;a=b\r\n\r\n0\r\n\r\n", refused(501)),
+    Case(
+        "no coding at all",
+        POST + b"Transfer-Encoding:\r\n\r\n0\r\n\r\n",
+        refused(),
+        nginx=refused(501),
+        why="RFC 9110 5.6.1: an empty list is malformed, not a coding that is missing here",
+    ),
+    Case("a coding of nothing", POST + b"Transfer-Encoding: identity\r\n\r\n", refused(501)),
+    Case("chunks behind nothing", POST + b"Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n", refused(501)),
+    Case(
+        "chunked, chunked",
+        POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        refused(),
+        nginx=refused(501),
+        why="RFC 9112 6.1: chunked twice is malformed, not a coding that is missing here",
+    ),
+    Case("a length and a comma", POST + b"Content-Length: 2,\r\n\r\nhi", refused()),
+    Case("a length of two numbers", POST + b"Content-Length: 2 2\r\n\r\nhi", refused()),
+    Case("a length in other digits", POST + "Content-Length: ２\r\n\r\nhi".encode(), refused()),
+    Case("a length with zeros", POST + b"Content-Length: 002\r\n\r\nhi", answered(), bodies=(b"hi",)),
+    Case("a length behind a control", POST + b"Content-Length: \x0b2\r\n\r\nhi", refused()),
+    Case("a chunk size with zeros", POST + b"Transfer-Encoding: chunked\r\n\r\n0002\r\nhi\r\n0\r\n\r\n", answered()),
+    Case(
+        "a chunk extension with a line feed",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n2;a\nhi\r\n0\r\n\r\n",
+        refused(),
+        nginx=answered(),
+        why=STRICT,
+    ),
+    Case(
+        "a chunk extension without end",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n2;" + b"a" * 9000,
+        refused(),
+        nginx=Outcome((), 0, keeps=False),
+        why="nginx waits for the end of a line that never ends",
+        hangs=True,
+    ),
+    Case(
+        "a trailer that would be a length",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 9\r\n\r\n",
+        answered(),
+        bodies=(b"",),
+    ),
+    Case(
+        "a request in the place of a trailer",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nGET /b HTTP/1.1\r\n\r\n",
+        refused(),
+        nginx=answered(),
+        why=STRICT,
+    ),
+    Case(
+        "a second request in the target",
+        b"GET /a\r\nX: y HTTP/1.1\r\n" + HOST + b"\r\n",
+        refused(),
+        nginx=Outcome((), 1, keeps=False),
+        why="HTTP/0.9 has no way to say how an answer ended",
+    ),
+    Case(
+        "a line break in quotes",
+        GET + b'A: "b\r\nc"\r\n\r\n',
+        refused(),
+        nginx=answered(),
+        why=STRICT,
+    ),
+    Case("a carriage return before the colon", GET + b"A\r: b\r\n\r\n", refused()),
+    Case("a fragment", b"GET /a#b HTTP/1.1\r\n" + HOST + b"\r\n", answered()),
+    Case("dots in the target", b"GET /a/../b HTTP/1.1\r\n" + HOST + b"\r\n", answered()),
+    Case(
+        "escapes in the target",
+        b"GET /%2e%2e/%00%ff?q=%0d%0a HTTP/1.1\r\n" + HOST + b"\r\n",
+        answered(),
+        nginx=refused(),
+        why="what an escape means is for the server behind to say: the target is sent on as it came",
+    ),
+    Case("many fields", GET + b"".join(b"X-%d: y\r\n" % turn for turn in range(500)) + b"\r\n", answered()),
+]
