@@ -33,7 +33,7 @@ from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
 from collector.companion import Companion
 from collector.errors import SettingsError, StoreError
-from collector.faces import backfill, intake, keys, payers, prometheus, reconciliation, rest
+from collector.faces import backfill, events, intake, keys, payers, prometheus, reconciliation, rest
 from collector.faces.admission import Admission
 from collector.faces.guard import open_to_all, seal, seen
 from collector.faces.prometheus import Exposition, Tally
@@ -78,6 +78,7 @@ class Service:
         self.clock = clock
         self.store: Store = open_store(settings.store, now=clock())
         self.stored: Counter[str] = Counter()
+        self.misfits: Counter[str] = Counter()
         self.filling = BackFill()
         self.keyring = Keyring(self.store.rows, self.store.set_keys)
         self._inner_token = secrets.token_urlsafe(32)
@@ -158,6 +159,7 @@ class Service:
         )
         service = intake.Service(version=collector.__version__, store=whereabouts(settings.store))
         app.include_router(intake.router(service, self.put, self.pull if self.consoles else None))
+        app.include_router(events.router(self.put, self.clock, self.misfits))
         app.include_router(keys.router(self.keyring, self.clock))
         app.include_router(reconciliation.router(rows, self.clock, timezone=settings.report_timezone))
         app.include_router(
@@ -235,6 +237,12 @@ class Service:
             "Requests that were not let in, since this process began, by why.",
             ("reason",),
             lambda: {(reason,): float(number) for reason, number in self.admission.refused.items()},
+        )
+        yield Tally(
+            "dify_metric_portal_events_rejected_total",
+            "Portal events that were set aside, since this process began, by the field at fault.",
+            ("field",),
+            lambda: {(field,): float(number) for field, number in self.misfits.items()},
         )
         settings = self.settings
         watch = reconciliation.Watch(

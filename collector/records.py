@@ -24,12 +24,12 @@ import msgspec
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """An aware instant, in UTC. What arrives over the wire without a time zone is refused."""
 
-CONSOLE, DATABASE, TAP, FILE, BROKER = "console", "database", "tap", "file", "broker"
+CONSOLE, DATABASE, TAP, FILE, BROKER, PORTAL = "console", "database", "tap", "file", "broker", "portal"
 """The values of `source`."""
 
 SOURCE_RANK = {DATABASE: 3, CONSOLE: 2, TAP: 1, FILE: 0}
-"""Who is believed when two sources tell different values of one field: the higher number. (A broker's facts nobody
-else tells.)"""
+"""Who is believed when two sources tell different values of one field: the higher number. (A broker's and a
+portal's facts nobody else tells.)"""
 
 FINAL_RUN_STATUSES = frozenset({"succeeded", "failed", "stopped", "partial-succeeded"})
 """Run statuses after which Dify changes nothing. `paused` and `scheduled` runs go on later."""
@@ -45,7 +45,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What all facts share."""
 
     table: ClassVar[str]
-    source: str  # console, database, tap, file, broker
+    source: str  # console, database, tap, file, broker, portal
     seen_at: Instant  # UTC; when this was read
 
 
@@ -456,6 +456,44 @@ class Release(Record, frozen=True, kw_only=True):
     created_at: Instant  # UTC; when we first saw it
 
 
+class PortalEvent(Record, frozen=True, kw_only=True):
+    """Something that happened in front of Dify, where Dify cannot see it: an answer copied, a file downloaded, lines
+    of code accepted. An event told again is the same event: the first telling stays.
+
+    Source: POST /api/v1/events (CloudEvents 1.0)
+    """
+
+    table: ClassVar[str] = "portal_event"
+    id: str  # of source and id of the CloudEvent: cloud_events.key_of
+    event_id: str  # the CloudEvent's own
+    event_source: str  # the CloudEvent's `source`: which program told it
+    event_type: str  # the CloudEvent's `type`: com.example.portal.answer.copied
+    app_id: str | None = None
+    workspace_id: str | None = None
+    user_id: str | None = None  # Dify's id, where the portal knows it
+    session_id: str | None = None  # the portal's own name for the user: what it sends Dify as `user`
+    created_at: Instant  # UTC; when it happened; where it does not say: when it was told first
+
+
+class PortalValue(Record, frozen=True, kw_only=True):
+    """One number of one portal event: 12 lines, 3 files. Its text fields are dropped where it is read.
+
+    Source: the numbers at the top level of a CloudEvent's data
+    """
+
+    table: ClassVar[str] = "portal_value"
+    id: str  # the event's id/name
+    name: str  # of the field: lines, files, bytes
+    number: float  # in whatever unit the portal counts
+    event_type: str
+    event_source: str
+    app_id: str | None = None
+    workspace_id: str | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+    created_at: Instant  # UTC; the event's
+
+
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of `stream` in `app_id` created before `complete_until` is stored (promise 7)."""
 
@@ -503,6 +541,8 @@ FACTS: tuple[type[Record], ...] = (
     ApiKey,
     Statistic,
     Release,
+    PortalEvent,
+    PortalValue,
 )
 """Every kind of record, in the order their tables are made."""
 

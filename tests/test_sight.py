@@ -32,6 +32,8 @@ from collector.records import (
     Dataset,
     DatasetDay,
     Model,
+    PortalEvent,
+    PortalValue,
     Pull,
     QueueSample,
     Record,
@@ -98,6 +100,9 @@ def of_app(app: str, place: int) -> Iterator[Record]:
             key_fingerprint=f"key of {app}",
         )
         yield Retrieval(**TOLD, **own, id=f"{app} asked {number}", dataset_id=f"kb {workspace}", origin="app")
+        told = {**TOLD, **own, "event_source": "/ide", "event_type": f"of {app}", "session_id": user}
+        yield PortalEvent(**told, id=f"{app} event {number}", event_id=str(number))
+        yield PortalValue(**told, id=f"{app} value {number}", name=f"lines of {app}", number=float(place))
         yield Pull(
             **{**TOLD, **own, "origin": origin, "seconds": 1.0, "requests": 2, "pages": 1, "records": 3},
             id=f"{app} pull {number}",

@@ -27,6 +27,9 @@ TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 
 MOST_DATASETS = 200
 """Knowledge bases that have a series of their own; the others are counted together."""
 
+MOST_EVENT_TYPES = 100
+"""Types of portal events that have series of their own."""
+
 TWO_DAYS = 2 * 86_400
 
 WINDOWS = {"5m": 300, "1d": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
@@ -126,6 +129,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("dify_knowledge_documents", "knowledge_documents", *_HELD, within_seconds=TWO_DAYS, most=MOST_DATASETS),
     Family("dify_knowledge_segments", "knowledge_segments", *_HELD, within_seconds=TWO_DAYS, most=MOST_DATASETS),
     Family("dify_knowledge_retrievals_total", "retrievals", (WORKSPACE, DATASET), most=MOST_DATASETS),
+    Family("dify_portal_events_total", "portal_events", (WORKSPACE, APP, "event_type"), most=MOST_EVENT_TYPES),
     Family("dify_queue_messages", "queue_messages", ("broker", "queue"), "gauge", within_seconds=900),
     Family(
         "dify_queue_oldest_message_timestamp_seconds",

@@ -63,6 +63,8 @@ _SUBJECTS = {
     "dataset_day": "Knowledge · 知识库",
     "retrieval": "Knowledge · 知识库",
     "queue_sample": "Queues · 队列",
+    "portal_event": "Portal events · 门户事件",
+    "portal_value": "Portal events · 门户事件",
     "model": "Models and keys · 模型与密钥",
     "api_key": "Models and keys · 模型与密钥",
     "pull": "Our own pulls · 采集",

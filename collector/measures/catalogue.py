@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 from collector.errors import QueryError
-from collector.measures import apps, calls, dify, knowledge, messages, pulls, queues, requests, runs
+from collector.measures import apps, calls, dify, events, knowledge, messages, pulls, queues, requests, runs
 from collector.measures.dimensions import ALIASES, DIMENSIONS, Dimension
 from collector.measures.measure import Measure
 
@@ -96,6 +96,7 @@ CATALOGUE = Catalogue(
         *dify.MEASURES,
         *knowledge.MEASURES,
         *queues.MEASURES,
+        *events.MEASURES,
     ),
     DIMENSIONS,
 )

@@ -22,6 +22,8 @@ from collector.records import (
     Model,
     ModelCall,
     NodeExecution,
+    PortalEvent,
+    PortalValue,
     Pull,
     QueueSample,
     Request,
@@ -56,7 +58,7 @@ class Dimension:
 
 _OF_APPS: tuple[Facts, ...] = (
     *(Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request),
-    *(Retrieval, ApiKey, Pull, Watermark),
+    *(Retrieval, ApiKey, Pull, Watermark, PortalEvent, PortalValue),
 )
 _APP_JOINS = {facts: (f"LEFT JOIN app ON app.id = {facts.table}.app_id",) for facts in _OF_APPS}
 
@@ -163,7 +165,7 @@ USER_ID = Dimension(
     title_zh="用户 ID",
     help="Dify's id of the end user or account. Dify gives one person an end user id in each app.",
     columns={
-        **_same("user_id", Message, Conversation, Feedback, Retrieval),
+        **_same("user_id", Message, Conversation, Feedback, Retrieval, PortalEvent, PortalValue),
         **_same("coalesce(run.user_id, message.user_id)", Run, ModelCall, NodeExecution),
     },
     joins=_ASKER,
@@ -185,7 +187,7 @@ SESSION_ID = Dimension(
     title_zh="调用方用户标识",
     help="What the caller of the API sent as `user`.",
     columns={
-        **_same("session_id", Message, Conversation),
+        **_same("session_id", Message, Conversation, PortalEvent, PortalValue),
         **_same("coalesce(run.session_id, message.session_id)", Run, ModelCall, NodeExecution),
     },
     joins=_ASKER,
@@ -303,7 +305,7 @@ SOURCE = Dimension(
     name="source",
     title="Source",
     title_zh="数据来源",
-    help="Who told us: console, database, tap, file or broker.",
+    help="Who told us: console, database, tap, file, broker or portal.",
     columns=_same("source", *_OF_APPS, App, Dataset, DatasetDay, Model, QueueSample),
 )
 ORIGIN = Dimension(
@@ -391,6 +393,28 @@ BROKER = Dimension(
     columns={QueueSample: "broker"},
     is_label=True,
 )
+EVENT_TYPE = Dimension(
+    name="event_type",
+    title="Type of event",
+    title_zh="事件类型",
+    help="What happened in the portal, as its CloudEvents call it.",
+    columns=_same("event_type", PortalEvent, PortalValue),
+    is_label=True,
+)
+EVENT_SOURCE = Dimension(
+    name="event_source",
+    title="Source of event",
+    title_zh="事件来源",
+    help="Which program told it: the `source` of its CloudEvent.",
+    columns=_same("event_source", PortalEvent, PortalValue),
+)
+VALUE_NAME = Dimension(
+    name="value_name",
+    title="Name of value",
+    title_zh="数值名称",
+    help="Which number of the event's data: lines, files, bytes. Two of them are never added.",
+    columns={PortalValue: "name"},
+)
 IS_DEBUG = Dimension(
     name="is_debug",
     title="Debugging",
@@ -437,7 +461,10 @@ def _payer(facts: Facts, name: str, kind: str, subject: str) -> str:
     )
 
 
-_PAYING: tuple[Facts, ...] = (Run, ModelCall, Message, Conversation, NodeExecution, Request, Retrieval)
+_PAYING: tuple[Facts, ...] = (
+    *(Run, ModelCall, Message, Conversation, NodeExecution, Request, Retrieval),
+    *(PortalEvent, PortalValue),
+)
 _SUBJECTS: dict[Facts, dict[str, str]] = {
     facts: {
         **({"user": USER_ID.columns[facts]} if facts in USER_ID.columns else {}),

@@ -19,7 +19,17 @@ from collector.measures.fragments import Facts
 from collector.measures.sql import MOST_GROUPS, Statement, compile_query
 from collector.measures.values import Cells, Key, value_of
 from collector.period import FIXED_STEPS, Grain
-from collector.records import Conversation, Feedback, Message, ModelCall, NodeExecution, Request, Retrieval, Run
+from collector.records import (
+    Conversation,
+    Feedback,
+    Message,
+    ModelCall,
+    NodeExecution,
+    PortalEvent,
+    Request,
+    Retrieval,
+    Run,
+)
 
 __all__ = ["Answer", "Fill", "Filter", "Moment", "Order", "Query", "Rows", "run", "totals", "watermark"]
 
@@ -104,7 +114,7 @@ def watermark(query: Query, rows: Rows) -> datetime | None:
 
 def earliest(rows: Rows) -> datetime | None:
     """When the oldest stored fact began; None of an empty store."""
-    dated = (Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request)
+    dated = (Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request, PortalEvent)
     oldest = " UNION ALL ".join(f"SELECT min(created_at) AS at_first FROM {facts.table}" for facts in dated)
     ((found,),) = rows(f"SELECT min(at_first) FROM ({oldest}) AS tables", {})
     return found.astimezone(UTC) if isinstance(found, datetime) else None

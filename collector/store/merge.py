@@ -5,6 +5,7 @@ Every telling weighs a number, and every column keeps the heaviest value that wa
 * most facts: final over unfinished, then a leaf call over an estimate, then the better source (SOURCE_RANK), then
   the later `seen_at`;
 * facts that change over their life (`newest_wins`): the later `seen_at`, then the better source;
+* facts that cannot change (`first_stays`): the earlier `seen_at`;
 * of two tellings that weigh the same, the greater value, so that a redelivery in another order ends the same;
 * a blank weighs nothing: it never replaces a value, and any value fills it.
 
@@ -83,6 +84,8 @@ def weigh(table: Table, columns: Columns) -> Array:
     """What each telling weighs, one number a row."""
     seen = columns["seen_at"].cast(pa.int64())
     rank = pc.fill_null(_RANKS.take(pc.index_in(columns["source"], value_set=_SOURCES)), 0)
+    if table.first_stays:
+        return pc.negate(seen)
     if table.newest_wins:
         return pc.add(pc.multiply(seen, len(SOURCE_RANK)), rank)
     if "is_estimate" in columns:

@@ -517,6 +517,47 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        8,
+        "what happens in front of Dify is kept",
+        (
+            """
+            CREATE TABLE portal_event (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              event_id VARCHAR,
+              event_source VARCHAR,
+              event_type VARCHAR,
+              app_id VARCHAR,
+              workspace_id VARCHAR,
+              user_id VARCHAR,
+              session_id VARCHAR,
+              created_at TIMESTAMPTZ,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+            """
+            CREATE TABLE portal_value (
+              source VARCHAR,
+              seen_at TIMESTAMPTZ,
+              id VARCHAR,
+              name VARCHAR,
+              number DOUBLE,
+              event_type VARCHAR,
+              event_source VARCHAR,
+              app_id VARCHAR,
+              workspace_id VARCHAR,
+              user_id VARCHAR,
+              session_id VARCHAR,
+              created_at TIMESTAMPTZ,
+              id_crc UINTEGER,
+              weights MAP(VARCHAR, BIGINT)
+            )
+            """,
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -55,6 +55,8 @@ TABLES = {
     "retrieval": _OF_APP,
     "api_key": _OF_APP,
     "dify_statistic": _OF_APP,
+    "portal_event": _OF_APP,
+    "portal_value": _OF_APP,
     "pull": Bounds("app_id IN ({values})", _BY_WORKSPACE, "origin IN ({values})"),
     "watermark": Bounds(
         f"app_id IN ({{values}}) OR {_OF_ALL.format(column='id')}",

@@ -27,6 +27,8 @@ from collector.records import (
     Model,
     ModelCall,
     NodeExecution,
+    PortalEvent,
+    PortalValue,
     Pull,
     QueueSample,
     Record,
@@ -68,7 +70,7 @@ class Table:
     `is_dated`: rows are found again within a bound around `created_at`, so a merge does not read the whole table.
     `newest_wins`: the fact changes over its life (an app's name, a rating), so the later telling replaces the earlier;
     otherwise final beats unfinished, a leaf beats an estimate and the better source beats the other. Either way a
-    blank never replaces a value.
+    blank never replaces a value. `first_stays`: it cannot change, so of two tellings the earlier is believed.
     """
 
     record: type[Record]
@@ -76,6 +78,7 @@ class Table:
     columns: dict[str, type]
     is_dated: bool
     newest_wins: bool
+    first_stays: bool = False
 
     @property
     def ddl(self) -> str:
@@ -112,13 +115,14 @@ def _columns(record: type[Record]) -> dict[str, type]:
 
 
 _DATED = (Run, NodeExecution, ModelCall, Message, Request, Pull, QueueSample, Retrieval)
+_TOLD_ONCE = (PortalEvent, PortalValue)
 _CHANGING = (App, Conversation, Feedback, Dataset, DatasetDay, Model, ApiKey, Statistic)
 
 
 @cache
 def table_of(record: type[Record]) -> Table:
     """The table of a record class."""
-    return Table(record, record.table, _columns(record), record in _DATED, record in _CHANGING)
+    return Table(record, record.table, _columns(record), record in _DATED, record in _CHANGING, record in _TOLD_ONCE)
 
 
 TABLES = tuple(table_of(record) for record in FACTS)

@@ -1,0 +1,91 @@
+"""The pages in docs/ cannot lie: their commands are run against a service, what they name is looked up."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from collector.access import Scope
+from collector.measures.catalogue import CATALOGUE
+from tests.conftest import ROOT
+from tests.serving import a_service
+from tests.typing_it import environment
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+
+
+def blocks(page: str, kind: str) -> str:
+    """All blocks of one kind, as one script."""
+    text = (ROOT / "docs" / page).read_text()
+    return "\n".join(
+        textwrap.dedent(block) for found, block in re.findall(r"(?ms)^```([\w ]+)\n(.*?)^```$", text) if found == kind
+    )
+
+
+class Shell:
+    """Types what a page says, with dify-metric on the PATH."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        program = folder / "bin" / "dify-metric"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m collector "$@"\n')
+        program.chmod(0o755)
+        self._folder, self._port = folder, port
+        self._env = environment(PATH=f"{program.parent}:/usr/bin:/bin", DIFY_METRIC_LISTEN=f"127.0.0.1:{port}")
+
+    def run(self, script: str) -> str:
+        script = "set -euo pipefail\n" + script.replace("9180", str(self._port))
+        ended = subprocess.run(
+            ["bash", "-c", script], cwd=self._folder, env=self._env, capture_output=True, text=True, timeout=120
+        )
+        assert ended.returncode == 0, ended.stderr + ended.stdout
+        return ended.stdout
+
+
+def test_the_page_on_events(tmp_path: Path, free_port: int):
+    shell = Shell(tmp_path, free_port)
+    with a_service(tmp_path, free_port) as serving:
+        said = shell.run(blocks("events.md", "sh run"))
+        assert serving.end(signal.SIGTERM) == 0
+
+    answers = [json.loads(found) for found in re.findall(r"\{[^{}]*\[\]\}", said)]
+    assert [(each["accepted"], each["rejected"], each["new"]) for each in answers] == [(1, 0, 2), (2, 0, 4), (1, 0, 2)]
+    assert re.search(r"com\.example\.portal\.code\.accepted +1 +1", said)
+    assert re.search(r"files +3\b", said)
+
+
+def test_the_page_on_access(tmp_path: Path, free_port: int):
+    shell = Shell(tmp_path, free_port)
+    shell.run(blocks("access.md", "sh before"))
+    with a_service(tmp_path, free_port, DIFY_METRIC_ACCESS="keys") as serving:
+        said = shell.run(blocks("access.md", "sh run"))
+        assert serving.ask("/metrics").status_code == 401
+        assert serving.end(signal.SIGTERM) == 0
+
+    assert re.search(r"prometheus +metrics +active", said)
+    assert "read of app a9b8c7d6" in said
+    assert json.loads((tmp_path / "openapi.json").read_text())["info"]["title"] == "dify-metric"
+    assert (tmp_path / "admin.key").read_text().startswith("dm_")
+
+
+def test_its_yaml_is_yaml():
+    assert yaml.safe_load(blocks("access.md", "yaml"))["scrape_configs"]
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_every_measure_and_option_that_is_named_is_there(page: Path):
+    text = page.read_text()
+    asked = [name for line in re.findall(r"dify-metric query (\S+)", text) for name in line.split(",")]
+    assert CATALOGUE.measures(asked) or not asked
+    scopes = re.findall(r"--scope (\w+)", text)
+    assert set(scopes) <= set(Scope)
+    for link in re.findall(r"\]\(([\w./]+)\)", text):
+        assert (page.parent / link).exists()
