@@ -54,11 +54,12 @@ class Unavailable(DifyMetricError):
 
 
 class ShapeError(DifyMetricError):
-    """One record has a field that cannot be read. `field` names it."""
+    """One record has a field that cannot be read. `field` names it, `wanted` says what it should be."""
 
     def __init__(self, field: str, wanted: str, got: object) -> None:
         super().__init__(f"{field}: wanted {wanted}, got {_brief(got)}; record set aside")
         self.field = field
+        self.wanted = wanted
 
 
 class StoreError(DifyMetricError):

@@ -519,7 +519,27 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     complete_until: Instant  # UTC
 
 
-Mark: TypeAlias = Watermark | Reach
+class SetAside(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of Dify that could not be read: which it is and why, nothing of what it says.
+
+    Kept with its batch, so that no watermark hides it. It goes once the record was read: `problem` None.
+    """
+
+    table: ClassVar[str] = "set_aside"
+    source: str
+    origin: str  # our name for the Dify
+    stream: str
+    app_id: str  # "" for streams of the whole workspace
+    key: str  # Dify's id of it; "" where even that cannot be read
+    problem: str | None = None  # the field and what was wanted there
+    tried_by: str = ""  # the versions of dify-metric and of Dify that met
+    seen_at: Instant  # UTC; when it was last tried
+
+
+MOST_SET_ASIDE = 1000
+"""Records set aside that are remembered; of more, the latest."""
+
+Mark: TypeAlias = Watermark | Reach | SetAside
 """What is stored with a batch about its being complete."""
 
 FACTS: tuple[type[Record], ...] = (

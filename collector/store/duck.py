@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from collector.access import EVERYTHING, Key, Sight
 from collector.errors import StoreError
 from collector.payers import PayerSpan
-from collector.records import Mark, Message, ModelCall, Reach, Record, Run, Stored
+from collector.records import MOST_SET_ASIDE, Mark, Message, ModelCall, Reach, Record, Run, SetAside, Stored
 from collector.store import Parameters, Readings, columns, estimates, merge, migrations
 from collector.store.seen import Seen
 from collector.store.session import Session, connect, quoted, telling
@@ -244,11 +244,25 @@ class DuckStore:
             if isinstance(mark, Reach):
                 self._writer.run(_REACHED, [*msgspec.structs.astuple(mark)])
                 continue
+            if isinstance(mark, SetAside):
+                self._set_aside(mark)
+                continue
             self._writer.run(
                 "INSERT INTO watermark VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET complete_until = greatest(complete_until, excluded.complete_until)",
                 [mark.source, mark.stream, mark.app_id, mark.complete_until, mark.origin],
             )
+
+    def _set_aside(self, mark: SetAside) -> None:
+        key = [mark.source, mark.origin, mark.stream, mark.app_id, mark.key]
+        sql = "DELETE FROM set_aside WHERE source = ? AND origin = ? AND stream = ? AND app_id = ? AND key = ?"
+        self._writer.run(sql, key)
+        if mark.problem is not None:
+            self._writer.run(
+                "INSERT INTO set_aside VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [*key, mark.problem, mark.tried_by, mark.seen_at],
+            )
+            self._writer.run(_FORGOTTEN, [MOST_SET_ASIDE])
 
     @contextmanager
     def _reading(self, sight: Sight = EVERYTHING) -> Iterator[Session]:
@@ -265,6 +279,9 @@ _REACHED = """
 INSERT INTO reach VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
 SET complete_from = least(complete_from, excluded.complete_from),
   complete_until = greatest(complete_until, excluded.complete_until)
+"""
+_FORGOTTEN = """
+DELETE FROM set_aside WHERE rowid IN (SELECT rowid FROM set_aside ORDER BY seen_at DESC, rowid DESC OFFSET ?)
 """
 _PLACE = pa.field("place", pa.int64())
 _INSTANT = pa.timestamp("us", tz="UTC")

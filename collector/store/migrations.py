@@ -558,6 +558,24 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        9,
+        "what could not be read is remembered",
+        (
+            """
+            CREATE TABLE set_aside (
+              source VARCHAR NOT NULL,
+              origin VARCHAR NOT NULL,
+              stream VARCHAR NOT NULL,
+              app_id VARCHAR NOT NULL,
+              key VARCHAR NOT NULL,
+              problem VARCHAR NOT NULL,
+              tried_by VARCHAR NOT NULL,
+              seen_at TIMESTAMPTZ NOT NULL
+            )
+            """,
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -25,6 +25,9 @@ from tests.road.way import open_before
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
+ELSEWHERE, BATCH = "elsewhere", 60
+"""The app of the facts that are sent, and how many new ones are in each batch; ids are batch/number."""
+
 OURSELVES = "dify_metric_"
 """Families about our own passes: they count what was done, and that may differ."""
 
@@ -56,6 +59,7 @@ class Kept:
             return
         with closing(open_store(self.path, now=now)) as store:
             self._nothing_is_lost_or_doubled(store)
+            self._batches_are_whole(store)
             self._marks_only_rise(store)
             shelf = Shelf(store)
             self._marks_tell_the_truth(shelf)
@@ -71,6 +75,10 @@ class Kept:
             self.facts[kind.table] = set(found)
         since, self.since = self.since, store.counting_since
         assert since in (None, self.since)
+
+    def _batches_are_whole(self, store: Store) -> None:
+        sql = "SELECT count(*) FROM run WHERE app_id = ? GROUP BY split_part(id, '/', 1)"
+        assert {number for (number,) in store.rows(sql, [ELSEWHERE])} <= {BATCH}
 
     def _marks_only_rise(self, store: Store) -> None:
         found: dict[tuple[object, ...], Any] = {

@@ -31,7 +31,7 @@ from collector.store import duck, session
 
 EARLY_CHECKPOINTS = {"checkpoint_threshold": "150KB"}
 
-LOOK_EVERY_SECONDS = 0.0005
+LOOK_EVERY_SECONDS = 0.001
 
 KILL, END = b"kill\n", b"end\n"
 """What can be said while a command runs: kill -9, or a friendly SIGTERM."""

@@ -16,6 +16,7 @@ from collector.records import (
     CONSOLE,
     DATABASE,
     FACTS,
+    MOST_SET_ASIDE,
     TAP,
     ApiKey,
     Dataset,
@@ -28,6 +29,7 @@ from collector.records import (
     Request,
     Retrieval,
     Run,
+    SetAside,
     Statistic,
     Stored,
     User,
@@ -398,3 +400,26 @@ def test_a_closed_store_says_so(store: Store):
         store.put([a_run()])
     with pytest.raises(StoreError):
         store.rows("SELECT 1")
+
+
+def aside(key: str, **fields: object) -> SetAside:
+    told = {"source": CONSOLE, "origin": "dify", "stream": "runs", "app_id": "shop", "key": key, "seen_at": NOON}
+    return SetAside(**(told | {"problem": "status: wanted text", "tried_by": "1 1.11.1"} | fields))
+
+
+def test_what_was_set_aside_is_remembered_until_it_was_read(store: Store):
+    store.put([], [aside("r1"), aside("r2"), aside("r1", problem="id: wanted text", seen_at=LATER)])
+    assert store.rows("SELECT key, problem, seen_at FROM set_aside ORDER BY key") == [
+        ("r1", "id: wanted text", LATER),
+        ("r2", "status: wanted text", NOON),
+    ]
+
+    store.put([a_run()], [aside("r1", problem=None)])
+
+    assert store.rows("SELECT key FROM set_aside") == [("r2",)]
+
+
+def test_of_what_was_set_aside_the_latest_are_remembered(store: Store):
+    store.put([], [aside(str(n), seen_at=NOON + timedelta(seconds=n)) for n in range(MOST_SET_ASIDE + 3)])
+
+    assert store.rows("SELECT count(*), min(seen_at) FROM set_aside") == [(MOST_SET_ASIDE, NOON + timedelta(seconds=3))]
