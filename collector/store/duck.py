@@ -9,7 +9,7 @@ because they were not told again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 from collector.access import EVERYTHING, Key, Sight
 from collector.errors import StoreError
 from collector.payers import PayerSpan
-from collector.records import MOST_SET_ASIDE, Mark, Message, ModelCall, Reach, Record, Run, SetAside, Stored
-from collector.store import Parameters, Readings, columns, estimates, merge, migrations
+from collector.records import MOST_SET_ASIDE, ApiKey, Mark, Message, ModelCall, Reach, Record, Run, SetAside, Stored
+from collector.store import Parameters, Readings, columns, estimates, keys, merge, migrations
 from collector.store.seen import Seen
 from collector.store.session import Session, connect, quoted, telling
 from collector.store.tables import ID_CRC, Table
@@ -79,7 +79,7 @@ class DuckStore:
 
     def put(self, records: Iterable[Record], watermarks: Iterable[Mark] = ()) -> Stored:
         """Merge records and set watermarks in one transaction."""
-        return self._put(columns.by_table(records), watermarks)
+        return self._put(columns.by_table(keys.with_apps(records, self._owners)), watermarks)
 
     def put_columns(self, tables: Mapping[type[Record], pa.Table], watermarks: Iterable[Mark] = ()) -> Stored:
         """Merge Arrow columns and set watermarks in one transaction."""
@@ -177,12 +177,17 @@ class DuckStore:
             gone = estimates.settle(
                 self._writer, calls and calls.told, runs and runs.told, messages and messages.told, SLACK
             )
+            keys.settle(self._writer, merged[ApiKey].new if ApiKey in merged else None)
             self._advance(watermarks)
         facts = sum(len(kind.told) for kind in merged.values())
         # An estimate told again after the real calls replaced it is no news.
         new = sum(len(kind.new) for kind in merged.values()) - _among(calls and calls.new, gone)
         changed = sum(kind.changed for kind in merged.values())
         return Stored(new=new, changed=changed, known=facts - new - changed)
+
+    def _owners(self, fingerprints: Sequence[str]) -> dict[str, keys.Owner]:
+        found = self.rows(keys.OWNERS, [list(fingerprints)])
+        return {cast(str, key): (cast(str, app), cast("str | None", workspace)) for key, app, workspace in found}
 
     def _merge(self, table: Table, rows: pa.Table) -> _Merged:
         """Bring the facts of a batch together with the stored ones of the same keys, and write what changed."""
