@@ -132,6 +132,7 @@ def main(rows: int) -> int:
         period = dict.fromkeys(("since", "near"), datetime(1970, 1, 1)) | dict.fromkeys(
             ("until", "far"), datetime(9000, 1, 1)
         )
+        period |= {"workspace": None}
         sides: dict[str, Callable[[], float]] = {
             "peer": lambda: bare(dsn, COLUMNS),
             "same": lambda: bare(dsn, node_queries.NODES, binary=True, **period),

@@ -60,7 +60,7 @@ def test_a_database_pulled_twice_is_stored_once(
         "end_user": 28,
         "tokens": 4612,
     }
-    assert store.watermark("database", "runs", "") == AFTERWARDS + timedelta(minutes=5)
+    assert store.watermark("database", "runs", "", "dify") == AFTERWARDS + timedelta(minutes=5)
 
 
 def test_what_is_open_is_found_again_until_it_is_stale(store: Store, postgres_server: Postgres, sample_template: str):
