@@ -7,7 +7,8 @@ loopback everyone, unless a token is set; elsewhere only who shows the token. No
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
@@ -17,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from collector import wire
 from collector.errors import ShapeError
 from collector.faces.problems import PROBLEM_RESPONSES, problem
-from collector.records import Pull, Record, Stored
+from collector.records import CONSOLE, DATABASE, Pull, Record, Stored
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of one batch: larger ones are refused, so that a sender cannot fill the memory."""
@@ -42,6 +43,7 @@ class Passed(BaseModel):
     """One pass over one stream of one app."""
 
     origin: str | None = Field(description="Our name for the Dify it asked.")
+    source: str = Field(description="How it asked: console or database.")
     stream: str
     app_id: str | None
     records: int
@@ -54,6 +56,20 @@ class Passes(BaseModel):
     """What a pull did."""
 
     pulls: list[Passed]
+
+
+Way: TypeAlias = Literal["api", "database"]
+"""What people call the ways in to a Dify."""
+
+WAYS: Mapping[str, str] = {"api": CONSOLE, "database": DATABASE}
+
+
+def chosen(asked: Way | None, ways: Collection[str]) -> str | None:
+    """The way in that was asked for; None: all. Raises the HTTP error where no Dify has it."""
+    if asked is not None and WAYS[asked] not in ways:
+        needed = "database_url" if asked == "database" else "dify_url and a way to sign in"
+        raise HTTPException(409, f"no Dify is read by {asked} here; set {needed}")
+    return WAYS[asked] if asked else None
 
 
 def admission(token: str | None, *, is_local: bool) -> Callable[[Request], None]:
@@ -81,12 +97,14 @@ def admission(token: str | None, *, is_local: bool) -> Callable[[Request], None]
 def router(
     service: Service,
     put: Callable[[Sequence[Record]], Stored],
-    pull: Callable[[], Awaitable[Sequence[Pull]]] | None,
+    pull: Callable[[str | None], Awaitable[Sequence[Pull]]] | None,
     *,
     token: str | None,
     is_local: bool,
+    ways: Collection[str] = (),
 ) -> APIRouter:
-    """The routes. `pull` is None where no Dify is set; `is_local` says that only this machine can reach us."""
+    """The routes. `pull` is None where no Dify is set, and takes one of the `ways` in, or None for all; `is_local` says
+    that only this machine can reach us."""
     routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES)
 
     admit = admission(token, is_local=is_local)
@@ -108,12 +126,13 @@ def router(
         return JSONResponse({"new": stored.new, "changed": stored.changed, "known": stored.known})
 
     @routes.post("/api/v1/pull", summary="Pull from Dify now · 立即采集", dependencies=[Depends(admit)])
-    async def pull_now() -> Passes:
-        """One pass over every stream of every app; answers when it is done."""
+    async def pull_now(source: Way | None = None) -> Passes:
+        """One pass over every stream of every app; answers when it is done. `source` is one way in, for that alone."""
         if pull is None:
-            raise HTTPException(409, "no Dify to pull from; set dify_url and a way to sign in")
+            raise HTTPException(409, "no Dify to pull from; set dify_url and a way to sign in, or database_url")
+        way = chosen(source, ways)
         names = Passed.model_fields
-        return Passes(pulls=[Passed(**{name: getattr(each, name) for name in names}) for each in await pull()])
+        return Passes(pulls=[Passed(**{name: getattr(each, name) for name in names}) for each in await pull(way)])
 
     return routes
 

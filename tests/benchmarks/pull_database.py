@@ -21,7 +21,8 @@ import psycopg
 
 from collector.pull.database import ALWAYS, NEVER, Limits, node_queries, pull_database
 from collector.pull.database.connection import look
-from collector.pull.database.reader import NODES, Reader
+from collector.pull.database.limits import NODES
+from collector.pull.database.reader import Reader
 from collector.records import ModelCall
 from collector.store import open_store
 from tests.servers.postgres import Postgres, create_tables, postgres, why_missing

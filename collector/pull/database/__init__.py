@@ -30,13 +30,27 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from collector.errors import SettingsError
-from collector.pull.database.limits import ALWAYS, NEVER, Backlog, Limits, Reading, Stop, Stopped
+from collector.pull.database.limits import ALWAYS, NEVER, Backlog, Found, Limits, Reading, Stop, Stopped
 from collector.records import Pull
 
 if TYPE_CHECKING:
+    from collector.pull.database.history import Reached
     from collector.pull.database.passes import Marks, Progress, Put
 
-__all__ = ["ALWAYS", "NEVER", "Backlog", "Limits", "Reading", "Stop", "Stopped", "check_address", "pull_database"]
+__all__ = [
+    "ALWAYS",
+    "NEVER",
+    "Backlog",
+    "Found",
+    "Limits",
+    "Reading",
+    "Stop",
+    "Stopped",
+    "back_fill_database",
+    "check_address",
+    "examine_database",
+    "pull_database",
+]
 
 _NO_DRIVER = "reading Dify's database needs the driver psycopg: pip install 'dify-metric[database]'"
 
@@ -67,6 +81,42 @@ def pull_database(
     one = Pass(put, watermark, clock, reading or Reading(), backlog(), on_progress, stop)
     one.run(dsn, sleep)
     return one.pulls
+
+
+def back_fill_database(
+    dsn: str,
+    put: Put,
+    watermark: Marks,
+    reached: Reached,
+    clock: Callable[[], datetime],
+    reading: Reading,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    on_progress: Callable[[str, int, int | None], None] | None = None,
+    stop: Stop | None = None,
+) -> list[Pull]:
+    """Read history back to `reading.since`, part by part, on from where `reached` (by stream) says the last one came.
+
+    Blocks; puts and returns one Pull per stream and part, and ends with the first that failed. `on_progress(stream,
+    done, total)` is called as facts are stored. Raises as `pull_database` does.
+    """
+    try:
+        from collector.pull.database.history import History
+    except ImportError:
+        raise SettingsError(_NO_DRIVER) from None
+    history = History(put, watermark, reached, clock, reading, on_progress, stop)
+    history.run(dsn, sleep)
+    return history.pulls
+
+
+def examine_database(dsn: str, workspace_id: str | None, clock: Callable[[], datetime]) -> Found:
+    """Connect and look at what is there and what the role may do; blocks. Raises SettingsError, Unauthorized,
+    Unavailable."""
+    try:
+        from collector.pull.database.rights import examine
+    except ImportError:
+        raise SettingsError(_NO_DRIVER) from None
+    return examine(dsn, workspace_id, clock)
 
 
 def check_address(dsn: str) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeAlias
 
 import psycopg
@@ -132,7 +133,8 @@ def look(
     stop.check()
     connection = _connect(dsn)
     try:
-        stop.reaches(connection.cancel_safe)
+        stop.reaches(partial(_end_statement, connection))
+        stop.check()
         with _translated():
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
@@ -149,6 +151,12 @@ def look(
     finally:
         stop.reaches(None)
         connection.close()
+
+
+def _end_statement(connection: psycopg.Connection[Row]) -> None:
+    """End what the server is at; nothing, where it is at nothing."""
+    with suppress(psycopg.Error):
+        connection.cancel_safe(timeout=5.0)
 
 
 def address(dsn: str) -> Mapping[str, Any]:

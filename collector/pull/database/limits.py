@@ -8,8 +8,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
+
+APPS, USERS, NODES, RUNS = "apps", "users", "node-executions", "runs"
+MESSAGES, CONVERSATIONS, FEEDBACK = "messages", "conversations", "feedback"
+DATASETS, DAYS, RETRIEVALS = "datasets", "documents", "retrievals"
+
+STREAMS = (APPS, USERS, NODES, RUNS, MESSAGES, CONVERSATIONS, FEEDBACK, DATASETS, DAYS, RETRIEVALS)
+"""In the order of a pass: the calls of a run before the run that says they are known."""
+
+DATED = (USERS, NODES, RUNS, MESSAGES, CONVERSATIONS, RETRIEVALS)
+"""Those that a period has a part of; the others are read whole."""
 
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 """Before everything."""
@@ -66,6 +77,17 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     apps: Mapping[str, str | None] = {}  # id -> workspace, of apps not deleted
     datasets: Mapping[str, str | None] = {}  # the same of knowledge bases
     ratings: frozenset[str] = frozenset()  # ids of feedback not withdrawn
+
+
+class Found(NamedTuple):
+    """What a database answered. `missing` are statements that would grant what the role lacks; `more` are words about
+    what it may do beyond reading what is needed."""
+
+    server: str  # PostgreSQL 15.4
+    user: str
+    apps: int | None  # None: it may not read them
+    missing: tuple[str, ...]
+    more: tuple[str, ...]
 
 
 class Stopped(Exception):

@@ -19,11 +19,11 @@ import structlog
 
 from collector.errors import DifyMetricError, Forbidden, SettingsError, StoreError, Unavailable
 from collector.pull.database import gone
-from collector.pull.database import reader as streams
+from collector.pull.database import limits as streams
 from collector.pull.database.connection import look
 from collector.pull.database.limits import NEVER, Backlog, Reading, Stop
 from collector.pull.database.reader import Batches, Reader
-from collector.pull.database.tally import Tally
+from collector.pull.database.tally import Tally, missed
 from collector.records import (
     DATABASE,
     STALE,
@@ -146,7 +146,7 @@ class Pass:
             tally.records += len(batch)
             if self._on_progress:
                 self._on_progress(tally.stream, tally.records)
-        self._put([*held, counted()], [self._mark(tally.stream)])
+        self._put([*held, counted()], self._marks(tally.stream))
 
     def _apps(self) -> Batches:
         """Every app; those the store knows in these workspaces and Dify no longer has are deleted."""
@@ -250,32 +250,23 @@ class Pass:
         marks = [self._watermark(DATABASE, name, "", self._reading.origin) for name in names]
         return min(mark - self._reading.overlap if mark else self._reading.since for mark in marks)
 
-    def _mark(self, stream: str) -> Mark:
+    def _marks(self, stream: str) -> list[Mark]:
         until = min(self._started, self._reading.until)
         place = {"source": DATABASE, "stream": stream, "app_id": "", "origin": self._reading.origin}
         if self._reading.is_history:
-            return Reach(complete_from=self._reading.since, complete_until=until, **place)
-        return Watermark(complete_until=until, **place)
+            reach = Reach(complete_from=self._reading.since, complete_until=until, **place)
+            return [reach] if stream in streams.DATED else []
+        return [Watermark(complete_until=until, **place)]
 
     def _give_up(self, error: DifyMetricError) -> None:
         """Note the streams that were not come to as failed by the same error."""
         done = {pull.stream for pull in self.pulls}
-        now = self._clock()
-        missed = [
-            Tally(stream, now, self._reading.origin, error=error).pull(now)
-            for stream in self._streams
-            if stream not in done
-        ]
-        log.warning(
-            "pass given up",
-            source=DATABASE,
-            origin=self._reading.origin,
-            streams=[pull.stream for pull in missed],
-            problem=str(error),
-        )
-        self.pulls += missed
+        not_read = [stream for stream in self._streams if stream not in done]
+        found = missed(not_read, error, self._clock(), self._reading.origin)
+        log.warning("pass given up", source=DATABASE, origin=self._reading.origin, streams=not_read, problem=str(error))
+        self.pulls += found
         if not isinstance(error, StoreError):
-            self._put([*missed], [])
+            self._put([*found], [])
 
 
 def _only(kind: type[_R], batch: list[Record]) -> Iterator[_R]:

@@ -17,18 +17,9 @@ from collector.ledger import Telling
 from collector.pull.database import apps, knowledge, messages, node_queries, nodes, runs
 from collector.pull.database.connection import Look, Parameters, Row
 from collector.pull.database.graphs import Graphs
+from collector.pull.database.limits import STREAMS
 from collector.pull.database.values import in_workspace
 from collector.records import DATABASE, Record, Run
-
-APPS, USERS, NODES, RUNS = "apps", "users", "node-executions", "runs"
-MESSAGES, CONVERSATIONS, FEEDBACK = "messages", "conversations", "feedback"
-DATASETS, DAYS, RETRIEVALS = "datasets", "documents", "retrievals"
-
-STREAMS = (APPS, USERS, NODES, RUNS, MESSAGES, CONVERSATIONS, FEEDBACK, DATASETS, DAYS, RETRIEVALS)
-"""In the order of a pass: the calls of a run before the run that says they are known."""
-
-DATED = (USERS, NODES, RUNS, MESSAGES, CONVERSATIONS, RETRIEVALS)
-"""Those that a period has a part of; the others are read whole."""
 
 _IDS_AT_ONCE, _WHOLE_AT_ONCE = 1000, 20
 

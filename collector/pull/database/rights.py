@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import groupby
-from typing import NamedTuple
 
 from collector.pull.database.connection import Look, look
-from collector.pull.database.limits import Limits
+from collector.pull.database.limits import Found, Limits
 from collector.pull.database.schema import NEEDED, OPTIONAL, TABLES
 from collector.pull.database.values import in_workspace
 
@@ -64,17 +63,6 @@ ORDER BY c.relname = 'messages' DESC, 1
 """
 
 
-class Found(NamedTuple):
-    """What a database answered. `missing` are statements that would grant what the role lacks; `more` are words about
-    what it may do beyond reading what is needed."""
-
-    server: str  # PostgreSQL 15.4
-    user: str
-    apps: int | None  # None: it may not read them
-    missing: tuple[str, ...]
-    more: tuple[str, ...]
-
-
 def examine(dsn: str, workspace_id: str | None, clock: Callable[[], datetime]) -> Found:
     """Connect and look. Raises SettingsError, Unauthorized, Unavailable, as a pass does."""
     with look(dsn, Limits(statement_seconds=20.0), clock, time.sleep) as view:
@@ -114,6 +102,10 @@ def _more(view: Look, wanted: dict[str, list[str]]) -> Iterable[str]:
         yield "it is a superuser"
         return
     if tables := [name for (name,) in view.rows(_MAY_WRITE, {})]:
-        yield f"it may write {len(tables)} tables, such as {tables[0]}"
+        yield f"it may write to {_some(tables)}"
     if columns := [name for (name,) in view.rows(_MAY_READ, wanted)]:
-        yield f"it may read {len(columns)} more columns, such as {columns[0]}"
+        yield f"it may read {_some(columns)}, which is not needed"
+
+
+def _some(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

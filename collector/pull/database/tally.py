@@ -5,6 +5,7 @@ What comes in are counts and at most one error; what goes out is the Pull. Nothi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -70,6 +71,11 @@ class Tally:
             log.warning("pull failed", **said, seconds=round(pull.seconds, 1), problem=str(self.error))
         else:
             (log.info if self.records else log.debug)("pull finished", **said, seconds=round(pull.seconds, 1))
+
+
+def missed(streams: Iterable[str], error: DifyMetricError, now: datetime, origin: str) -> list[Pull]:
+    """Streams that were not come to, because of one error."""
+    return [Tally(stream, now, origin, error=error).pull(now) for stream in streams]
 
 
 def _error_class(error: DifyMetricError) -> str:

@@ -175,8 +175,8 @@ class TestExamined:
 
         writes, reads = examine(minimal.dsn, None, lambda: minimal.now).more
 
-        assert writes == "it may write 1 tables, such as messages"
-        assert reads.endswith("more columns, such as messages.agent_based")
+        assert writes == "it may write to messages"
+        assert reads.startswith("it may read messages.agent_based and ")
 
     def test_a_superuser_is_told(self, sample: World):
         assert examine(sample.dsn, None, lambda: sample.now).more == ("it is a superuser",)
