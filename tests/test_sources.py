@@ -217,7 +217,7 @@ class TestTables:
     @pytest.mark.parametrize(
         ("table", "said"),
         [
-            ({"name": "lab"}, "[[dify]] lab: neither url nor broker_url"),
+            ({"name": "lab"}, "[[dify]] lab: neither url nor database_url nor broker_url"),
             ({"name": "lab", "url": "http://lab"}, "lab: url but no way to sign in"),
             ({"name": "Lab 1", "url": "http://lab", "token": "t"}, "[[dify]] Lab 1 name: wanted"),
             ({"name": "lab", "url": "lab", "token": "hush"}, "lab url: wanted a URL that starts with http"),

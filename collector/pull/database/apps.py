@@ -61,7 +61,8 @@ def end_users_sql(schema: Schema) -> str:
     SELECT u.id::text, 'end_user', u.tenant_id::text, u.session_id, NULL::text FROM end_users u
     WHERE u.created_at >= %(since)s AND u.created_at < %(until)s AND {in_workspace("u.tenant_id")}
     UNION ALL
-    SELECT a.id::text, 'account', NULL, NULL, a.name FROM accounts a WHERE {members}
+    SELECT a.id::text, 'account', %(workspace)s::text, NULL, a.name FROM accounts a
+    WHERE {members}
     """
 
 
