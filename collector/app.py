@@ -29,7 +29,6 @@ from starlette.types import ASGIApp
 import collector
 from collector import paying
 from collector.backfill import BackFill
-from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
 from collector.companion import Companion
 from collector.errors import SettingsError, StoreError
@@ -41,12 +40,12 @@ from collector.faces.readings import Readings
 from collector.keyring import USED_EVERY, Keyring
 from collector.paying import Paying, Rows
 from collector.pull.console import Console
-from collector.records import BROKER, CONSOLE, Mark, Pull, Record, Stored
+from collector.records import BROKER, CONSOLE, DATABASE, Mark, Pull, Record, Stored
 from collector.running import whereabouts
 from collector.schedule import Schedule
 from collector.settings import Settings
 from collector.settings.written import Address
-from collector.sources import Source
+from collector.sources import ALL_STREAMS, Source, joined
 from collector.store import Store, open_store
 
 log = structlog.get_logger()
@@ -103,20 +102,20 @@ class Service:
         self.stored["duplicate"] += stored.known
         return stored
 
-    async def pull(self) -> list[Pull]:
+    async def pull(self, way: str | None = None) -> list[Pull]:
         """One pass over every Dify, all at once; passes over one take turns. [] where no Dify is set.
 
-        Raises StoreError once all have ended.
+        `way` is CONSOLE or DATABASE, for that alone. Raises StoreError once all have ended.
         """
-        ends = await asyncio.gather(*(source.pull() for source in self.sources), return_exceptions=True)
+        ends = await asyncio.gather(*(source.pull(way) for source in self.sources), return_exceptions=True)
         await self.resolve_payers()
-        if failures := [end for end in ends if isinstance(end, BaseException)]:
-            raise failures[0]
-        return [pull for end in ends if not isinstance(end, BaseException) for pull in end]
+        return joined(ends)
 
-    async def back_fill(self, since: datetime, only: frozenset[str] | None, on_progress: Progress) -> list[Pull]:
+    async def back_fill(
+        self, since: datetime, only: frozenset[str] | None, on_progress: Progress, way: str | None = None
+    ) -> list[Pull]:
         """Read the history of every Dify back to `since`, all at once. Raises StoreError once all have ended."""
-        asked = [source for source in self.sources if source.console]
+        asked = [source for source in self.sources if (way in source.ways if way else source.ways)]
 
         def told(source: Source) -> Progress:
             if len(asked) == 1:
@@ -124,15 +123,18 @@ class Service:
             return lambda stream, done, total: on_progress(f"{source.name} {stream}", done, total)
 
         ends = await asyncio.gather(
-            *(source.back_fill(since, only, told(source)) for source in asked), return_exceptions=True
+            *(source.back_fill(since, only, told(source), way) for source in asked), return_exceptions=True
         )
         await self.resolve_payers()
-        if failures := [end for end in ends if isinstance(end, BaseException)]:
-            raise failures[0]
-        return [pull for end in ends if not isinstance(end, BaseException) for pull in end]
+        return joined(ends)
 
-    def _begin_back_fill(self, since: datetime, only: frozenset[str] | None) -> bool:
-        return self.filling.begin(lambda tell: self.back_fill(since, only, tell))
+    @property
+    def ways(self) -> frozenset[str]:
+        """The ways in there are to any Dify."""
+        return frozenset(way for source in self.sources for way in source.ways)
+
+    def _begin_back_fill(self, since: datetime, only: frozenset[str] | None, way: str | None) -> bool:
+        return self.filling.begin(lambda tell: self.back_fill(since, only, tell, way))
 
     def _back_fill(self) -> Mapping[str, Any]:
         return {**self.filling.told(), "pulls": told(self.filling.pulls)}
@@ -158,16 +160,17 @@ class Service:
             admission=self.admission,
         )
         service = intake.Service(version=collector.__version__, store=whereabouts(settings.store))
-        app.include_router(intake.router(service, self.put, self.pull if self.consoles else None))
+        app.include_router(intake.router(service, self.put, self.pull if self.ways else None, ways=self.ways))
         app.include_router(events.router(self.put, self.clock, self.misfits))
         app.include_router(keys.router(self.keyring, self.clock))
         app.include_router(reconciliation.router(rows, self.clock, timezone=settings.report_timezone))
         app.include_router(
             backfill.router(
-                self._begin_back_fill if self.consoles else None,
+                self._begin_back_fill if self.ways else None,
                 self._back_fill,
                 self.filling.stop,
-                streams=STREAM_NAMES,
+                streams=ALL_STREAMS,
+                ways=self.ways,
             )
         )
         app.include_router(payers.router(self.payer_report if self.paying else None))
@@ -266,7 +269,7 @@ class Service:
             return
         yield Tally(
             "dify_metric_source_up",
-            "Whether the last pass over Dify's apps, or the last look at its queues, succeeded.",
+            "Whether the last pass over Dify's apps, by API or database, or the last look at its queues, succeeded.",
             ("origin", "source"),
             self._up,
             False,
@@ -275,12 +278,20 @@ class Service:
             "dify_metric_source_requests_total",
             "Requests to Dify, retries included, since this process began; code is the HTTP status or what went wrong.",
             ("origin", "source", "endpoint", "code"),
-            lambda: {
-                (name, CONSOLE, *key): float(number)
-                for name, dify in self.consoles.items()
-                for key, number in dify.requests.items()
-            },
+            self._requests,
         )
+
+    def _requests(self) -> dict[tuple[str, ...], float]:
+        found: dict[tuple[str, ...], float] = {
+            (name, CONSOLE, *key): float(number)
+            for name, dify in self.consoles.items()
+            for key, number in dify.requests.items()
+        }
+        for each in self.sources:
+            if each.database:
+                counts = each.database.requests.items()
+                found |= {(each.name, DATABASE, *key): float(number) for key, number in counts}
+        return found
 
     @property
     def consoles(self) -> Mapping[str, Console]:
@@ -292,6 +303,8 @@ class Service:
         for each in self.sources:
             if each.console:
                 found[each.name, CONSOLE] = float(each.is_up)
+            if each.database:
+                found[each.name, DATABASE] = float(each.database.is_up)
             if each.queues:
                 found[each.name, BROKER] = float(each.queues.is_up)
         return found
@@ -310,7 +323,7 @@ async def _serve(settings: Settings) -> None:
                 "serving",
                 url=f"http://{settings.listen}",
                 store=whereabouts(settings.store),
-                dify=_asked(service) or "none: nothing is pulled; set dify_url",
+                dify=_asked(service) or "none: nothing is pulled; set dify_url or database_url",
                 access="open" if settings.is_open else "keys",
             )
             if not settings.is_open and not settings.tokens and not len(service.keyring):
@@ -408,10 +421,16 @@ def payer_report(settings: Settings, rows: Rows, now: datetime) -> Mapping[str, 
 
 def _asked(service: Service) -> str:
     """What is read: one address, or every Dify with its name."""
-    consoles = service.consoles
-    if len(consoles) == 1:
-        return next(iter(consoles.values())).access.url
-    return ", ".join(f"{name} {dify.access.url}" for name, dify in consoles.items())
+    named = {
+        source.name: " and ".join(
+            [*([source.console.access.url] if source.console else []), *(["its database"] if source.database else [])]
+        )
+        for source in service.sources
+        if source.ways
+    }
+    if len(named) == 1:
+        return next(iter(named.values()))
+    return ", ".join(f"{name} {where}" for name, where in named.items())
 
 
 def told(pulls: Iterable[Pull]) -> list[Mapping[str, object]]:

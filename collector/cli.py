@@ -170,6 +170,9 @@ def pull(
         Text, typer.Option(help="Read history too, back to 2025-01, 2025-01-31, 90d; stopped, it goes on next time.")
     ] = None,
     only: Annotated[list[str], typer.Option(help="With --since: only these streams: runs,messages,…")] = [],  # noqa: B006
+    source: Annotated[
+        Text, typer.Option(help="api or database: that way in alone; default: all, and of history the database.")
+    ] = None,
     config: Config = None,
     store: StorePath = None,
     listen: Listen = None,
@@ -186,10 +189,10 @@ def pull(
     settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
     with terminal.progress() as tell:
         if since is None:
-            pulls = asyncio.run(commands.pull(settings, tell))
+            pulls = asyncio.run(commands.pull(settings, tell, source))
         else:
             streams = [name for each in only for name in each.split(",") if name]
-            pulls = asyncio.run(commands.back_fill(settings, since, streams, tell))
+            pulls = asyncio.run(commands.back_fill(settings, since, streams, tell, source))
     if as_json:
         terminal.show_json({"pulls": pulls})
     else:

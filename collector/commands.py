@@ -18,10 +18,9 @@ from pydantic import BaseModel, ValidationError
 from collector import app, sources
 from collector.access import Scope
 from collector.app import Service, utc_now
-from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
 from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeError, StoreBusy, Unavailable
-from collector.faces import grafana, reconciliation, reference, rest
+from collector.faces import grafana, intake, reconciliation, reference, rest
 from collector.faces.rest_models import Asked
 from collector.fields import integer
 from collector.ingest import Reading, read_file
@@ -47,37 +46,58 @@ def serve(settings: Settings) -> None:
     app.serve(settings)
 
 
-async def pull(settings: Settings, on_progress: Progress) -> Sequence[Plain]:
-    """One pass over Dify, here or by the service that holds the store; how each stream went."""
-    if not any(source.url for source in settings.sources):
-        raise SettingsError("no Dify to pull from: set dify_url and a way to sign in (dify-metric check shows them)")
+async def pull(settings: Settings, on_progress: Progress, source: str | None = None) -> Sequence[Plain]:
+    """One pass over Dify, here or by the service that holds the store; how each stream went.
+
+    `source` is api or database, for that way in alone.
+    """
+    way = _way(settings, source)
     try:
         service = Service(settings, on_progress=on_progress)
     except StoreBusy as busy:
         with _holder(settings, busy, Scope.INGEST) as running:
-            return running.pull()
+            return running.pull(source)
     try:
-        return app.told(await service.pull())
+        return app.told(await service.pull(way))
     finally:
         await service.close()
 
 
-async def back_fill(settings: Settings, since: str, only: Sequence[str], on_progress: Progress) -> Sequence[Plain]:
-    """Read history back to `since`, here or by the service that holds the store; how each stream went."""
-    if not any(source.url for source in settings.sources):
-        raise SettingsError("no Dify to pull from: set dify_url and a way to sign in (dify-metric check shows them)")
-    if unknown := sorted(set(only) - set(STREAM_NAMES)):
-        raise QueryError(f"no stream {unknown[0]!r}; there are {', '.join(STREAM_NAMES)}", field="only")
+async def back_fill(
+    settings: Settings, since: str, only: Sequence[str], on_progress: Progress, source: str | None = None
+) -> Sequence[Plain]:
+    """Read history back to `since`, here or by the service that holds the store; how each stream went.
+
+    `source` is api or database; None: the database of those that have one.
+    """
+    way = _way(settings, source)
+    if unknown := sorted(set(only) - set(sources.ALL_STREAMS)):
+        raise QueryError(f"no stream {unknown[0]!r}; there are {', '.join(sources.ALL_STREAMS)}", field="only")
     start = Period.parse(since=since, tz=settings.report_timezone, now=utc_now()).start
     try:
         service = Service(settings)
     except StoreBusy as busy:
         with _holder(settings, busy, Scope.INGEST) as running:
-            return running.back_fill(start, only, on_progress)
+            return running.back_fill(start, only, source, on_progress)
     try:
-        return app.told(await service.back_fill(start, frozenset(only) or None, on_progress))
+        return app.told(await service.back_fill(start, frozenset(only) or None, on_progress, way))
     finally:
         await service.close()
+
+
+def _way(settings: Settings, source: str | None) -> str | None:
+    """The way in that `--source` names; None: all there are. Raises SettingsError where there is none."""
+    if source not in (None, *intake.WAYS):
+        raise QueryError(f"--source: wanted {' or '.join(intake.WAYS)}, got {source!r}", field="source")
+    has_url = any(each.url for each in settings.sources)
+    has_database = any(each.database_url for each in settings.sources)
+    if source == "database" and not has_database:
+        raise SettingsError("no database to read: set database_url, Dify's PostgreSQL (dify-metric check shows it)")
+    if not has_url and (source == "api" or not has_database):
+        raise SettingsError(
+            "no Dify to pull from: set dify_url and a way to sign in, or database_url (dify-metric check shows them)"
+        )
+    return intake.WAYS[source] if source else None
 
 
 def ingest(settings: Settings, files: Sequence[Path], hints: Plain, on_progress: Progress) -> Plain:
@@ -273,8 +293,9 @@ async def _check_sources(settings: Settings) -> list[Plain]:
     """Every Dify and every broker, all asked at once."""
     given = settings.sources
     asked = [_check_dify(settings, each) for each in given if each.url]
+    asked += [_check_database(each) for each in given if each.database_url]
     asked += [_check_broker(each) for each in given if each.broker_url]
-    if not any(each.url for each in given):
+    if not any(each.url or each.database_url for each in given):
         nothing = {"check": "dify", "is_well": True, "result": "not set: nothing is pulled"}
         return [nothing, *await asyncio.gather(*asked)]
     return await asyncio.gather(*asked)
@@ -282,6 +303,24 @@ async def _check_sources(settings: Settings) -> list[Plain]:
 
 def _named(what: str, name: str) -> str:
     return what if name == UNNAMED else f"{what} {name}"
+
+
+async def _check_database(given: DifySource) -> Plain:
+    name = _named("database", given.name)
+    try:
+        found = await asyncio.to_thread(sources.examined, given, utc_now)
+    except DifyMetricError as error:
+        return {"check": name, "is_well": False, "result": str(error)}
+    told = f"{found.server} as {found.user}"
+    if found.missing:
+        missing = f"{told} lacks rights; as the owner of Dify's tables: {' '.join(found.missing)}"
+        return {"check": name, "is_well": False, "result": missing}
+    rights = "may read what is needed and nothing else"
+    if found.more:
+        rights = f"more rights than needed: {', '.join(found.more)}"
+    where = f" of workspace {given.workspace_id}" if given.workspace_id else ""
+    result = f"{told}, {_number(found.apps or 0, 'apps')}{where}; {rights}"
+    return {"check": name, "is_well": True, "result": result}
 
 
 async def _check_broker(given: DifySource) -> Plain:

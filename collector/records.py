@@ -514,9 +514,10 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     table: ClassVar[str] = "reach"
     source: str
     stream: str
-    app_id: str
+    app_id: str  # "" for streams of the whole workspace
     complete_from: Instant  # UTC
     complete_until: Instant  # UTC
+    origin: str = ""  # our name for the Dify, where `app_id` is ""
 
 
 class SetAside(msgspec.Struct, frozen=True, kw_only=True):

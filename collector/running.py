@@ -78,11 +78,14 @@ class Running:
         self,
         since: datetime,
         only: Sequence[str],
+        source: str | None,
         on_progress: Callable[[str, int, int | None], None],
         pause: Callable[[float], None] = sleep,
     ) -> Sequence[Mapping[str, Any]]:
         """Have the service read history, and tell how far it is until it is done. Who interrupts this stops it."""
-        state = self._asked("POST", "/api/v1/backfill", json={"since": since.isoformat(), "only": list(only)})
+        state = self._asked(
+            "POST", "/api/v1/backfill", json={"since": since.isoformat(), "only": list(only), "source": source}
+        )
         try:
             while state["state"] == "running":
                 for each in state["progress"]:
@@ -127,9 +130,10 @@ class Running:
         """Have the service let a key open nothing any more."""
         return self._asked("DELETE", f"/api/v1/keys/{quote(key_id, safe='')}")
 
-    def pull(self) -> Sequence[Mapping[str, Any]]:
-        """Ask for a pass over Dify now and wait for it."""
-        pulls: Sequence[Mapping[str, Any]] = self._asked("POST", "/api/v1/pull")["pulls"]
+    def pull(self, source: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """Ask for a pass over Dify now, by one way in or all, and wait for it."""
+        parameters = {"source": source} if source else {}
+        pulls: Sequence[Mapping[str, Any]] = self._asked("POST", "/api/v1/pull", params=parameters)["pulls"]
         return pulls
 
     def _asked(self, method: str, path: str, **request: Any) -> Mapping[str, Any]:

@@ -166,7 +166,7 @@ class TestAskingAService:
         service, told = Collector(state("running", 1), state("running", 5), state("done", 9)), list[Any]()
 
         with Running("http://c", transport=httpx.MockTransport(service)) as running:
-            pulls = running.back_fill(NOON, ["runs"], lambda *step: told.append(step), lambda _: None)
+            pulls = running.back_fill(NOON, ["runs"], None, lambda *step: told.append(step), lambda _: None)
 
         assert told == [("runs", 1, 9), ("runs", 5, 9)]
         assert pulls == [{"stream": "runs"}]
@@ -181,7 +181,7 @@ class TestAskingAService:
             Running("http://c", transport=httpx.MockTransport(service)) as running,
             pytest.raises(KeyboardInterrupt),
         ):
-            running.back_fill(NOON, [], lambda *_: None, interrupted)
+            running.back_fill(NOON, [], None, lambda *_: None, interrupted)
 
         assert service.asked == ["POST", "DELETE"]
 
@@ -192,7 +192,7 @@ class TestAskingAService:
             Running("http://c", transport=httpx.MockTransport(service)) as running,
             pytest.raises(DifyMetricError, match="failed: the disk is full"),
         ):
-            running.back_fill(NOON, [], lambda *_: None, lambda _: None)
+            running.back_fill(NOON, [], None, lambda *_: None, lambda _: None)
 
 
 @pytest.mark.parametrize(("since", "only"), [("soon", []), ("2026-01", ["rums"])])

@@ -49,7 +49,7 @@ class TestTheExampleFile:
         (tmp_path / "all.toml").write_text(
             uncommented(
                 example_file(),
-                but=("dify_admin_key", "dify_password", r"\w+_token", "broker_url", "broker_cache_url"),
+                but=("dify_admin_key", "dify_password", r"\w+_token", "broker_url", "broker_cache_url", "database_url"),
             )
         )
         told = tomllib.loads((tmp_path / "all.toml").read_text())

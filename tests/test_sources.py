@@ -104,7 +104,7 @@ async def test_a_query_can_be_split_by_dify(tmp_path: Path, worlds: dict[str, Wo
     assert {row["origin"] for row in answer["rows"]} == {"main", "lab"}
     for name in worlds:
         assert f'dify_metric_source_up{{origin="{name}",source="console"}} 1.0' in metrics
-        assert f'dify_metric_watermark_timestamp_seconds{{origin="{name}",stream="runs"}}' in metrics
+        assert f'dify_metric_watermark_timestamp_seconds{{origin="{name}",source="console",stream="runs"}}' in metrics
 
 
 async def test_one_that_is_down_is_none_of_the_others_business(tmp_path: Path, worlds: dict[str, World]):
@@ -217,7 +217,7 @@ class TestTables:
     @pytest.mark.parametrize(
         ("table", "said"),
         [
-            ({"name": "lab"}, "[[dify]] lab: neither url nor broker_url"),
+            ({"name": "lab"}, "[[dify]] lab: neither url nor database_url nor broker_url"),
             ({"name": "lab", "url": "http://lab"}, "lab: url but no way to sign in"),
             ({"name": "Lab 1", "url": "http://lab", "token": "t"}, "[[dify]] Lab 1 name: wanted"),
             ({"name": "lab", "url": "lab", "token": "hush"}, "lab url: wanted a URL that starts with http"),

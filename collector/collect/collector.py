@@ -28,7 +28,16 @@ from collector.collect.statistics import Statistics
 from collector.collect.surroundings import AROUND, Surroundings
 from collector.errors import Unauthorized
 from collector.pull.console import Console
-from collector.pull.endpoints import APPS, DEBUG_STREAMS, FLOW_MODES, STREAMS, TALKING_MODES
+from collector.pull.endpoints import (
+    API_KEYS,
+    APPS,
+    DEBUG_STREAMS,
+    FLOW_MODES,
+    MEMBERS,
+    MODELS,
+    STREAMS,
+    TALKING_MODES,
+)
 from collector.pull.reader import Reader, Rules, Step
 from collector.pull.together import together
 from collector.records import App, Pull, Run
@@ -52,6 +61,12 @@ STREAM_NAMES: tuple[str, ...] = tuple(
     )
 )
 """What a pass can be told to read only."""
+
+BESIDE_A_DATABASE = frozenset({STATISTICS, MODELS[0].stream, MEMBERS.stream, API_KEYS.stream})
+"""What is still asked of a Dify whose database is read too: what stands in no table, or needs Dify's plugins to tell,
+and the keys, which the database's role is not to see."""
+
+_LISTED_RUNS = frozenset({"runs", "app-logs"})
 
 CHUNK = 1000
 """Runs or conversations asked about between two looks at the backlog."""
@@ -141,7 +156,8 @@ class Collector:
             await self._open(one_pass, apps)
             if one_pass.wants(MESSAGES):
                 await self._talks(one_pass, apps)
-            await self._mentions(one_pass, apps)
+            if any(map(one_pass.wants, _LISTED_RUNS)):
+                await self._mentions(one_pass, apps)
             if one_pass.wants(STATISTICS):
                 await self._statistics.read(one_pass, list(apps.values()), self._reader.workspace_id)
             if one_pass.wants(NODES):
@@ -208,9 +224,12 @@ class Collector:
 
     async def _open(self, one_pass: Pass, apps: Apps) -> None:
         """What was not final when last read."""
-        runs = await one_pass.stored(partial(self._backlog.open_runs, apps))
-        asked = [(run.app_id or "", run.id, partial(self._reader.run, run)) for run in runs]
-        await one_pass.ask("open-runs", apps, _once(asked), LEAVES)
+        if any(map(one_pass.wants, _LISTED_RUNS)):
+            runs = await one_pass.stored(partial(self._backlog.open_runs, apps))
+            asked = [(run.app_id or "", run.id, partial(self._reader.run, run)) for run in runs]
+            await one_pass.ask("open-runs", apps, _once(asked), LEAVES)
+        if not one_pass.wants(MESSAGES):
+            return
         messages = await one_pass.stored(partial(self._backlog.open_messages, apps))
         asked = [
             (app_id, message.id, partial(self._reader.message, message, apps[app_id], conversation))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from collector.access import Scope
 from collector.faces.guard import needs
-from collector.faces.intake import Passed
+from collector.faces.intake import Passed, Way, chosen
 from collector.faces.problems import PROBLEM_RESPONSES
 
 
@@ -20,6 +20,7 @@ class Wish(BaseModel):
 
     since: datetime = Field(description="Back to this instant.")
     only: list[str] = Field(default=[], description="Only these streams; none: all.")
+    source: Way | None = Field(default=None, description="Only by this way in; none: the database where there is one.")
 
 
 class Stage(BaseModel):
@@ -40,11 +41,12 @@ class State(BaseModel):
 
 
 def router(
-    begin: Callable[[datetime, frozenset[str] | None], bool] | None,
+    begin: Callable[[datetime, frozenset[str] | None, str | None], bool] | None,
     look: Callable[[], Mapping[str, Any]],
     stop: Callable[[], Awaitable[None]],
     *,
     streams: tuple[str, ...],
+    ways: Collection[str] = (),
 ) -> APIRouter:
     """The routes. `begin` is None where no Dify is set."""
     routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES, dependencies=[needs(Scope.INGEST, is_noted=True)])
@@ -53,12 +55,12 @@ def router(
     async def start(wish: Wish) -> State:
         """Begin to read history back to `since`; it goes on while the service serves."""
         if begin is None:
-            raise HTTPException(409, "no Dify to pull from; set dify_url and a way to sign in")
+            raise HTTPException(409, "no Dify to pull from; set dify_url and a way to sign in, or database_url")
         if unknown := sorted(set(wish.only) - set(streams)):
             raise HTTPException(400, f"no stream {unknown[0]!r}; there are {', '.join(streams)}")
         if wish.since.tzinfo is None:
             raise HTTPException(400, "since: wanted an instant with its time zone")
-        if not begin(wish.since, frozenset(wish.only) or None):
+        if not begin(wish.since, frozenset(wish.only) or None, chosen(wish.source, ways)):
             raise HTTPException(409, "a back-fill is going on; look at it, or stop it first")
         return State.model_validate(look())
 

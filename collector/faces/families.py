@@ -143,17 +143,19 @@ FAMILIES: tuple[Family, ...] = (
         "pull_duration",
         (
             "origin",
+            "source",
             "stream",
         ),
         "histogram",
         RUN_BUCKETS,
     ),
-    Family("dify_metric_collect_errors_total", "pull_failures", ("origin", "stream", "error_class")),
+    Family("dify_metric_collect_errors_total", "pull_failures", ("origin", "source", "stream", "error_class")),
     Family(
         "dify_metric_parse_failures_total",
         "parse_failures",
         (
             "origin",
+            "source",
             "stream",
         ),
     ),
@@ -162,6 +164,7 @@ FAMILIES: tuple[Family, ...] = (
         "last_complete_pull",
         (
             "origin",
+            "source",
             "stream",
         ),
         "gauge",
@@ -171,6 +174,7 @@ FAMILIES: tuple[Family, ...] = (
         "complete_until",
         (
             "origin",
+            "source",
             "stream",
         ),
         "gauge",

@@ -5,7 +5,8 @@ Facts are stored before they are acknowledged, and may be sent again at will. No
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse
@@ -18,7 +19,7 @@ from collector.errors import ShapeError
 from collector.faces.bodies import body_of
 from collector.faces.guard import needs
 from collector.faces.problems import PROBLEM_RESPONSES, problem
-from collector.records import Pull, Record, Stored
+from collector.records import CONSOLE, DATABASE, Pull, Record, Stored
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of one batch: larger ones are refused, so that a sender cannot fill the memory."""
@@ -43,6 +44,7 @@ class Passed(BaseModel):
     """One pass over one stream of one app."""
 
     origin: str | None = Field(description="Our name for the Dify it asked.")
+    source: str = Field(description="How it asked: console or database.")
     stream: str
     app_id: str | None
     records: int
@@ -57,12 +59,28 @@ class Passes(BaseModel):
     pulls: list[Passed]
 
 
+Way: TypeAlias = Literal["api", "database"]
+"""What people call the ways in to a Dify."""
+
+WAYS: Mapping[str, str] = {"api": CONSOLE, "database": DATABASE}
+
+
+def chosen(asked: Way | None, ways: Collection[str]) -> str | None:
+    """The way in that was asked for; None: all. Raises the HTTP error where no Dify has it."""
+    if asked is not None and WAYS[asked] not in ways:
+        needed = "database_url" if asked == "database" else "dify_url and a way to sign in"
+        raise HTTPException(409, f"no Dify is read by {asked} here; set {needed}")
+    return WAYS[asked] if asked else None
+
+
 def router(
     service: Service,
     put: Callable[[Sequence[Record]], Stored],
-    pull: Callable[[], Awaitable[Sequence[Pull]]] | None,
+    pull: Callable[[str | None], Awaitable[Sequence[Pull]]] | None,
+    *,
+    ways: Collection[str] = (),
 ) -> APIRouter:
-    """The routes. `pull` is None where no Dify is set."""
+    """The routes. `pull` is None where no Dify is set, and takes one of the `ways` in, or None for all."""
     routes = APIRouter(tags=["service"], responses=PROBLEM_RESPONSES)
 
     @routes.get("/api/v1/service", summary="Which collector this is · 服务信息", dependencies=[needs(*Scope)])
@@ -86,11 +104,12 @@ def router(
     @routes.post(
         "/api/v1/pull", summary="Pull from Dify now · 立即采集", dependencies=[needs(Scope.INGEST, is_noted=True)]
     )
-    async def pull_now() -> Passes:
-        """One pass over every stream of every app; answers when it is done."""
+    async def pull_now(source: Way | None = None) -> Passes:
+        """One pass over every stream of every app; answers when it is done. `source` is one way in, for that alone."""
         if pull is None:
-            raise HTTPException(409, "no Dify to pull from; set dify_url and a way to sign in")
+            raise HTTPException(409, "no Dify to pull from; set dify_url and a way to sign in, or database_url")
+        way = chosen(source, ways)
         names = Passed.model_fields
-        return Passes(pulls=[Passed(**{name: getattr(each, name) for name in names}) for each in await pull()])
+        return Passes(pulls=[Passed(**{name: getattr(each, name) for name in names}) for each in await pull(way)])
 
     return routes

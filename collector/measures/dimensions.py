@@ -307,6 +307,7 @@ SOURCE = Dimension(
     title_zh="数据来源",
     help="Who told us: console, database, tap, file, broker or portal.",
     columns=_same("source", *_OF_APPS, App, Dataset, DatasetDay, Model, QueueSample),
+    is_label=True,
 )
 ORIGIN = Dimension(
     name="origin",

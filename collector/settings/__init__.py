@@ -36,6 +36,9 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 __all__ = ["FIELDS", "SECRETS", "DifySource", "Setting", "Settings", "SignIn", "describe", "variable"]
 
+NUMBERS = (int, float, float | None)
+"""The types of fields that are numbers."""
+
 SIGN_IN_FIELDS = tuple(f"dify_{name}" for name in SIGN_IN)
 
 
@@ -67,7 +70,10 @@ class Settings(BaseModel):
         min_length=1,
     )
     dify_workspace_id: Text | None = _field(
-        None, "id", "The workspace the admin key reads.", example="e85a4b2c-6a3b-4a52-9c02-8e9d3b0a4d6f"
+        None,
+        "id",
+        "The workspace the admin key reads; with database_url, the only one that is read there.",
+        example="e85a4b2c-6a3b-4a52-9c02-8e9d3b0a4d6f",
     )
     dify_email: Text | None = _field(
         None, "text", "Account to sign in with; needs dify_password.", example="metrics@example.com"
@@ -135,6 +141,25 @@ class Settings(BaseModel):
         min_length=1,
     )
     broker_interval: Span = _field(timedelta(seconds=30), "span", "Time between two looks at the queues.")
+
+    database_url: SecretStr | None = _field(
+        None,
+        "secret",
+        "Dify's PostgreSQL, postgresql://user:password@host:5432/dify, read in place of most of the console API. Needs "
+        "the extra [database]; a role that may only read will do.",
+        min_length=1,
+    )
+    database_interval: Span = _field(timedelta(seconds=60), "span", "Time between two passes over the database.")
+    database_statement_seconds: float = _field(
+        120, "seconds", "Longest wait for one answer of the database; it is asked to end what takes longer.", gt=0
+    )
+    database_rows_per_second: float | None = _field(
+        None,
+        "rows/s",
+        "So many rows are read from the database at most; default: as fast as it goes.",
+        example="5000",
+        gt=0,
+    )
 
     payers: Text | None = _field(
         None,
@@ -225,13 +250,14 @@ class Settings(BaseModel):
     @classmethod
     def _no_truth_as_number(cls, value: object, about: ValidationInfo) -> object:
         # Python takes true for 1; in a file it is a slip.
-        if isinstance(value, bool) and cls.model_fields[about.field_name or ""].annotation in (int, float):
+        if isinstance(value, bool) and cls.model_fields[about.field_name or ""].annotation in NUMBERS:
             raise ValueError("a number")
         return value
 
     @model_validator(mode="after")
     def _one_way_to_sign_in(self) -> Settings:
-        if fault := sign_in_fault({name for name in SIGN_IN if getattr(self, f"dify_{name}") is not None}, "dify_"):
+        given = {name for name in SIGN_IN if getattr(self, f"dify_{name}") is not None}
+        if fault := sign_in_fault(given, "dify_", has_database=self.database_url is not None):
             raise ValueError(fault)
         if self.sign_in and not self.dify_url:
             raise ValueError("credentials but no dify_url; set the address of Dify")
@@ -263,9 +289,10 @@ class Settings(BaseModel):
     def sources(self) -> tuple[DifySource, ...]:
         """Every Dify there is to read, the one of the plain settings first."""
         is_asked = self.dify_url is not None and self.sign_in is not None
-        if not is_asked and self.broker_url is None:
+        if not is_asked and self.broker_url is None and self.database_url is None:
             return self.dify
-        signed_in = {name: getattr(self, f"dify_{name}") for name in SIGN_IN} if is_asked else {}
+        told = SIGN_IN if is_asked else ("workspace_id",) if self.database_url else ()
+        signed_in = {name: getattr(self, f"dify_{name}") for name in told}
         plain = DifySource(
             name=UNNAMED,
             url=self.dify_url if is_asked else None,
@@ -273,6 +300,10 @@ class Settings(BaseModel):
             broker_url=self.broker_url,
             broker_cache_url=self.broker_cache_url,
             broker_interval=self.broker_interval,
+            database_url=self.database_url,
+            database_interval=self.database_interval,
+            database_statement_seconds=self.database_statement_seconds,
+            database_rows_per_second=self.database_rows_per_second,
             **signed_in,
         )
         return (plain, *self.dify)

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from collector.errors import SettingsError
-from collector.settings import FIELDS, PREFIX, SECRETS, SIGN_IN_FIELDS, Settings, describe, variable
+from collector.settings import FIELDS, NUMBERS, PREFIX, SECRETS, SIGN_IN_FIELDS, Settings, describe, variable
 from collector.settings.source import SOURCE_SECRETS
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -106,7 +106,7 @@ def _line(written: str, key: str) -> str:
 
 
 def _toml_example(key: str) -> str:
-    is_bare = key in FIELDS and (key == TABLES or FIELDS[key].annotation in (int, float, bool))
+    is_bare = key in FIELDS and (key == TABLES or FIELDS[key].annotation in (*NUMBERS, bool))
     example = EXAMPLES.get(key, "")
     return f"{key} = {example}" if is_bare else f'{key} = "{example}"'
 

@@ -42,6 +42,10 @@ class DifySource(BaseModel):
     broker_url: Secret | None = None
     broker_cache_url: Secret | None = None
     broker_interval: Span = timedelta(seconds=30)
+    database_url: Secret | None = None
+    database_interval: Span = timedelta(seconds=60)
+    database_statement_seconds: Annotated[float, Field(gt=0)] = 120
+    database_rows_per_second: Annotated[float, Field(gt=0)] | None = None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -52,7 +56,8 @@ class DifySource(BaseModel):
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> DifySource:
-        if fault := sign_in_fault({name for name in SIGN_IN if getattr(self, name) is not None}):
+        given = {name for name in SIGN_IN if getattr(self, name) is not None}
+        if fault := sign_in_fault(given, has_database=self.database_url is not None):
             raise ValueError(fault)
         if self.sign_in and not self.url:
             raise ValueError("credentials but no url; set the address of Dify")
@@ -60,8 +65,8 @@ class DifySource(BaseModel):
             raise ValueError(
                 "url but no way to sign in; set admin_key with workspace_id, email with password, or token"
             )
-        if not self.url and not self.broker_url:
-            raise ValueError("neither url nor broker_url; nothing would be read")
+        if not self.url and not self.broker_url and not self.database_url:
+            raise ValueError("neither url nor database_url nor broker_url; nothing would be read")
         if self.broker_cache_url and not self.broker_url:
             raise ValueError("broker_cache_url without broker_url; set both")
         return self
@@ -86,12 +91,17 @@ class DifySource(BaseModel):
 
 
 SIGN_IN = ("admin_key", "workspace_id", "email", "password", "token")
-SOURCE_SECRETS = ("admin_key", "password", "token", "broker_url", "broker_cache_url")
+SOURCE_SECRETS = ("admin_key", "password", "token", "broker_url", "broker_cache_url", "database_url")
 """Fields that are never shown, and may be given as `<name>_file`."""
 
 
-def sign_in_fault(given: set[str], prefix: str = "") -> str | None:
-    """What is wrong with a choice of credentials, by their field names behind `prefix`; None when nothing is."""
+def sign_in_fault(given: set[str], prefix: str = "", *, has_database: bool = False) -> str | None:
+    """What is wrong with a choice of credentials, by their field names behind `prefix`; None when nothing is.
+
+    A workspace without a key says which one of a database is read.
+    """
+    if has_database and "admin_key" not in given:
+        given = given - {"workspace_id"}
     pairs = {"admin_key", "workspace_id"}, {"email", "password"}
     ways: list[set[str]] = [way for way in (given & pairs[0], given & pairs[1], given & {"token"}) if way]
     if len(ways) > 1:

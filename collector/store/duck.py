@@ -281,7 +281,7 @@ class DuckStore:
 
 
 _REACHED = """
-INSERT INTO reach VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+INSERT INTO reach VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
 SET complete_from = least(complete_from, excluded.complete_from),
   complete_until = greatest(complete_until, excluded.complete_until)
 """

@@ -576,6 +576,26 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        10,
+        "back-fills of whole Difys",
+        (
+            "ALTER TABLE reach RENAME TO reach_of_one",
+            """
+            CREATE TABLE reach (
+              source VARCHAR,
+              stream VARCHAR,
+              app_id VARCHAR,
+              complete_from TIMESTAMPTZ NOT NULL,
+              complete_until TIMESTAMPTZ NOT NULL,
+              origin VARCHAR,
+              PRIMARY KEY (source, stream, app_id, origin)
+            )
+            """,
+            "INSERT INTO reach SELECT *, '' FROM reach_of_one",
+            "DROP TABLE reach_of_one",
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -37,11 +37,16 @@ _WORKSPACES_OF = "workspace_id IN (SELECT workspace_id FROM {{app}} WHERE {colum
 _OWN = "workspace_id IN ({values})"
 
 _OF_APP = Bounds("app_id IN ({values})", f"{_OWN} OR workspace_id IS NULL AND {_BY_WORKSPACE}", _BY_ORIGIN)
-_OF_APP_ALONE = Bounds("app_id IN ({values})", _BY_WORKSPACE, _BY_ORIGIN)
 _OF_WORKSPACE = Bounds(None, _OWN, _WORKSPACES_OF.format(column="origin"))
 
 # How far the streams of a whole workspace or Dify have come says something about the facts of each of its apps.
 _OF_ALL = "app_id = '' AND (origin = '' OR origin IN (SELECT origin FROM {{app}} WHERE {column} IN ({{values}})))"
+_OF_STREAM = Bounds(
+    f"app_id IN ({{values}}) OR {_OF_ALL.format(column='id')}",
+    f"{_BY_WORKSPACE} OR {_OF_ALL.format(column='workspace_id')}",
+    f"{_BY_ORIGIN} OR {_OF_ALL.format(column='origin')}",
+)
+_PASSED = Bounds("app_id IN ({values})", _BY_WORKSPACE, "origin IN ({values})")
 
 TABLES = {
     "app": Bounds("id IN ({values})", _OWN, "origin IN ({values})"),
@@ -57,13 +62,10 @@ TABLES = {
     "dify_statistic": _OF_APP,
     "portal_event": _OF_APP,
     "portal_value": _OF_APP,
-    "pull": Bounds("app_id IN ({values})", _BY_WORKSPACE, "origin IN ({values})"),
-    "watermark": Bounds(
-        f"app_id IN ({{values}}) OR {_OF_ALL.format(column='id')}",
-        f"{_BY_WORKSPACE} OR {_OF_ALL.format(column='workspace_id')}",
-        f"{_BY_ORIGIN} OR {_OF_ALL.format(column='origin')}",
-    ),
-    "reach": _OF_APP_ALONE,
+    "pull": _PASSED,
+    "watermark": _OF_STREAM,
+    "reach": _OF_STREAM,
+    "set_aside": _PASSED,
     "dataset": Bounds(None, _OWN, "origin IN ({values})"),
     "dataset_day": Bounds(None, _OWN, "dataset_id IN (SELECT id FROM {dataset} WHERE origin IN ({values}))"),
     "model": _OF_WORKSPACE,

@@ -21,7 +21,8 @@ import psycopg
 
 from collector.pull.database import ALWAYS, NEVER, Limits, node_queries, pull_database
 from collector.pull.database.connection import look
-from collector.pull.database.reader import NODES, Reader
+from collector.pull.database.limits import NODES
+from collector.pull.database.reader import Reader
 from collector.records import ModelCall
 from collector.store import open_store
 from tests.servers.postgres import Postgres, create_tables, postgres, why_missing
@@ -132,6 +133,7 @@ def main(rows: int) -> int:
         period = dict.fromkeys(("since", "near"), datetime(1970, 1, 1)) | dict.fromkeys(
             ("until", "far"), datetime(9000, 1, 1)
         )
+        period |= {"workspace": None}
         sides: dict[str, Callable[[], float]] = {
             "peer": lambda: bare(dsn, COLUMNS),
             "same": lambda: bare(dsn, node_queries.NODES, binary=True, **period),

@@ -46,7 +46,7 @@ class Door:
         self.taken += records
         return Stored(new=len(records))
 
-    async def _pull(self) -> Sequence[Pull]:
+    async def _pull(self, way: str | None) -> Sequence[Pull]:
         return [PULL]
 
     async def send(self, body: bytes) -> httpx.Response:

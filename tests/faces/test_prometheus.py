@@ -191,13 +191,37 @@ BY_HAND: tuple[tuple[str, dict[str, str], float | None], ...] = (
     ("dify_knowledge_retrievals_total", {"workspace_id": "w", "dataset_id": "d1"}, 1),
     ("dify_queue_messages", {"broker": "b", "queue": "dataset"}, 5),
     ("dify_queue_oldest_message_timestamp_seconds", {"broker": "b", "queue": "dataset"}, NOON.timestamp()),
-    ("dify_metric_collect_duration_seconds_bucket", {"origin": "", "stream": "runs", "le": "0.1"}, 1),
-    ("dify_metric_collect_duration_seconds_bucket", {"origin": "", "stream": "runs", "le": "1"}, 2),
-    ("dify_metric_collect_errors_total", {"origin": "", "stream": "runs", "error_class": "unavailable"}, 1),
-    ("dify_metric_collect_errors_total", {"origin": "", "stream": "runs", "error_class": "_OTHER"}, 0),
-    ("dify_metric_parse_failures_total", {"origin": "", "stream": "runs"}, 3),
-    ("dify_metric_last_success_timestamp_seconds", {"origin": "", "stream": "runs"}, NOON.timestamp()),
-    ("dify_metric_watermark_timestamp_seconds", {"origin": "", "stream": "runs"}, NOON.timestamp()),
+    (
+        "dify_metric_collect_duration_seconds_bucket",
+        {"origin": "", "source": "console", "stream": "runs", "le": "0.1"},
+        1,
+    ),
+    (
+        "dify_metric_collect_duration_seconds_bucket",
+        {"origin": "", "source": "console", "stream": "runs", "le": "1"},
+        2,
+    ),
+    (
+        "dify_metric_collect_errors_total",
+        {"origin": "", "source": "console", "stream": "runs", "error_class": "unavailable"},
+        1,
+    ),
+    (
+        "dify_metric_collect_errors_total",
+        {"origin": "", "source": "console", "stream": "runs", "error_class": "_OTHER"},
+        0,
+    ),
+    ("dify_metric_parse_failures_total", {"origin": "", "source": "console", "stream": "runs"}, 3),
+    (
+        "dify_metric_last_success_timestamp_seconds",
+        {"origin": "", "source": "console", "stream": "runs"},
+        NOON.timestamp(),
+    ),
+    (
+        "dify_metric_watermark_timestamp_seconds",
+        {"origin": "", "source": "console", "stream": "runs"},
+        NOON.timestamp(),
+    ),
 )
 
 

@@ -61,7 +61,7 @@ def test_a_pull_prints_json_when_asked(site: Site):
     assert code == 0
     assert {pull["error_class"] for pull in told["pulls"]} == {None}
     assert set(told["pulls"][0]) == {
-        *("origin", "stream", "app_id", "records", "parse_failures", "error_class", "is_complete")
+        *("origin", "source", "stream", "app_id", "records", "parse_failures", "error_class", "is_complete")
     }
 
 

@@ -17,11 +17,14 @@ from collector.records import (
     DATABASE,
     FACTS,
     MOST_SET_ASIDE,
+    PORTAL,
     TAP,
     ApiKey,
     Dataset,
     DatasetDay,
     Model,
+    PortalEvent,
+    PortalValue,
     Pull,
     QueueSample,
     Record,
@@ -99,6 +102,17 @@ ONE_OF_EACH: tuple[Record, ...] = (
         number=3,
     ),
     told_by(CONSOLE, Release, id="console//1", version="1.11.1", number=1_011_001, created_at=NOON),
+    told_by(PORTAL, PortalEvent, id="e", event_id="1", event_source="/portal", event_type="copied", created_at=NOON),
+    told_by(
+        PORTAL,
+        PortalValue,
+        id="e/lines",
+        name="lines",
+        number=12.0,
+        event_type="copied",
+        event_source="/portal",
+        created_at=NOON,
+    ),
 )
 
 

@@ -10,7 +10,7 @@ from collector.fields import text
 from collector.ledger import Telling, provider_name
 from collector.pull.database.connection import Row
 from collector.pull.database.schema import Schema
-from collector.pull.database.values import loose_json
+from collector.pull.database.values import in_workspace, loose_json
 from collector.records import App, User
 
 WORKFLOW_MODES = ("workflow", "advanced-chat")
@@ -24,11 +24,11 @@ def apps_sql(schema: Schema) -> str:
     SELECT a.id::text, a.tenant_id::text, a.name, a.mode, {_tags_sql(schema)}, a.workflow_id IS NOT NULL,
       c.model, {provider}, {model}, a.created_at AT TIME ZONE 'UTC', a.updated_at AT TIME ZONE 'UTC'
     FROM apps a LEFT JOIN app_model_configs c ON c.id = a.app_model_config_id
-    WHERE {hidden} IS NOT TRUE
+    WHERE {hidden} IS NOT TRUE AND {in_workspace("a.tenant_id")}
     """
 
 
-def app(row: Row, telling: Telling) -> App:
+def app(row: Row, telling: Telling, origin: str) -> App:
     """A row of `apps_sql` -> App."""
     key, workspace, name, mode, tags, has_workflow, model, old_provider, old_name, created, updated = row
     config = loose_json(model)
@@ -47,16 +47,22 @@ def app(row: Row, telling: Telling) -> App:
         model_name=None if is_flow else model_told,
         created_at=created,
         updated_at=updated,
+        origin=origin,
     )
 
 
-def end_users_sql() -> str:
-    """End users made in the period; Dify has no index for it, the table is narrow."""
-    return """
+def end_users_sql(schema: Schema) -> str:
+    """End users made in the period, and every account; Dify has no index for the time, the table is narrow."""
+    members = "%(workspace)s::uuid IS NULL"
+    if schema.has("tenant_account_joins", "tenant_id", "account_id"):
+        members += """ OR EXISTS (SELECT FROM tenant_account_joins j
+        WHERE j.account_id = a.id AND j.tenant_id = %(workspace)s::uuid)"""
+    return f"""
     SELECT u.id::text, 'end_user', u.tenant_id::text, u.session_id, NULL::text FROM end_users u
-    WHERE u.created_at >= %(since)s AND u.created_at < %(until)s
+    WHERE u.created_at >= %(since)s AND u.created_at < %(until)s AND {in_workspace("u.tenant_id")}
     UNION ALL
-    SELECT a.id::text, 'account', NULL, NULL, a.name FROM accounts a
+    SELECT a.id::text, 'account', %(workspace)s::text, NULL, a.name FROM accounts a
+    WHERE {members}
     """
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import conninfo, errors
 
 from collector.errors import DifyMetricError, Forbidden, SettingsError, Unauthorized, Unavailable
-from collector.pull.database.limits import Limits
+from collector.pull.database.limits import Limits, Stop
 from collector.pull.database.schema import TABLES, Schema
 
 Row: TypeAlias = tuple[Any, ...]
@@ -46,8 +47,10 @@ class Look:
         limits: Limits,
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
+        stop: Stop,
     ) -> None:
         self._connection, self._limits, self._clock, self._sleep = connection, limits, clock, sleep
+        self._stop = stop
         self._cursors = itertools.count(1)
         self._open = ExitStack()
         self.requests = 0
@@ -70,6 +73,7 @@ class Look:
             cursor.execute(sql.encode(), parameters, binary=True)
             coming = ahead.submit(cursor.fetchmany, size)
             while rows := self._awaited(coming):
+                self._stop.check()
                 self.requests += 1
                 count += len(rows)
                 self._wait(started, count)
@@ -78,6 +82,7 @@ class Look:
 
     def rows(self, sql: str, parameters: Parameters) -> list[Row]:
         """All rows of a query that gives few."""
+        self._stop.check()
         with _translated(), self._connection.cursor(binary=True) as cursor:
             self.requests += 1
             return cursor.execute(sql.encode(), parameters).fetchall()
@@ -116,10 +121,20 @@ class Look:
 
 
 @contextmanager
-def look(dsn: str, limits: Limits, clock: Callable[[], datetime], sleep: Callable[[float], None]) -> Iterator[Look]:
-    """Connect and open a snapshot. Raises SettingsError, Unauthorized, Forbidden, Unavailable."""
+def look(
+    dsn: str,
+    limits: Limits,
+    clock: Callable[[], datetime],
+    sleep: Callable[[float], None],
+    stop: Stop | None = None,
+) -> Iterator[Look]:
+    """Connect and open a snapshot. Raises SettingsError, Unauthorized, Forbidden, Unavailable, Stopped."""
+    stop = stop or Stop()
+    stop.check()
     connection = _connect(dsn)
     try:
+        stop.reaches(partial(_end_statement, connection))
+        stop.check()
         with _translated():
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
@@ -130,26 +145,42 @@ def look(dsn: str, limits: Limits, clock: Callable[[], datetime], sleep: Callabl
                 " set_config('jit', 'off', true)",  # compiling takes longer than it saves on rows read once
                 [_milliseconds(s) for s in (limits.statement_seconds, limits.lock_seconds, limits.idle_seconds)],
             )
-        view = Look(connection, limits, clock, sleep)
+        view = Look(connection, limits, clock, sleep, stop)
         with view.settled():
             yield view
     finally:
+        stop.reaches(None)
         connection.close()
 
 
-def _connect(dsn: str) -> psycopg.Connection[Row]:
+def _end_statement(connection: psycopg.Connection[Row]) -> None:
+    """End what the server is at; nothing, where it is at nothing."""
+    with suppress(psycopg.Error):
+        connection.cancel_safe(timeout=5.0)
+
+
+def address(dsn: str) -> Mapping[str, Any]:
+    """The parts of a database's address. Raises SettingsError without quoting it."""
+    if dsn.startswith(("mysql", "mariadb", "oceanbase")):
+        raise SettingsError(
+            "the database's address cannot be read: only PostgreSQL is, not MySQL; pull from the console API"
+        )
     try:
-        known = conninfo.conninfo_to_dict(dsn)
+        return conninfo.conninfo_to_dict(dsn)
     except psycopg.Error:  # its text quotes the address, password and all
         raise SettingsError(
             "the database's address cannot be read; wanted postgresql://user:password@host:5432/dify"
             " (special characters of the password percent-encoded)"
         ) from None
+
+
+def _connect(dsn: str) -> psycopg.Connection[Row]:
+    known = address(dsn)
     place = f"{known.get('user', 'the current user')} at {known.get('host', 'the local socket')}"
     place += f":{known.get('port', 5432)}/{known.get('dbname', '')}"
     settings = {**_PATIENCE, **known, "application_name": "dify-metric", "client_encoding": "utf-8"}
     try:
-        return psycopg.connect(**settings, prepare_threshold=None)  # type: ignore[arg-type]
+        return psycopg.connect(**settings, prepare_threshold=None)
     except psycopg.OperationalError as error:
         raise _refusal(str(error), place) from None
 
@@ -170,8 +201,8 @@ def _translated() -> Iterator[None]:
         yield
     except errors.InsufficientPrivilege as error:
         raise Forbidden(
-            f"the role may not read {error.diag.table_name or 'one of the tables'} of Dify's database; GRANT SELECT on "
-            f"{', '.join(TABLES)}"
+            f"the role may not read {_table(error)} of Dify's database; `dify-metric check` shows the GRANT that is"
+            " missing"
         ) from None
     except errors.QueryCanceled:
         raise Unavailable(
@@ -183,6 +214,12 @@ def _translated() -> Iterator[None]:
         raise SettingsError(f"Dify's database changed while it was read ({_code(error)}); start again") from None
     except psycopg.Error as error:
         raise Unavailable(f"Dify's database did not answer ({_code(error)}); trying later") from None
+
+
+def _table(error: psycopg.Error) -> str:
+    """The table an error is about: its words hold no more than the name, where they begin so."""
+    name = (error.diag.message_primary or "").partition("permission denied for table ")[2]
+    return name if name in TABLES else error.diag.table_name or "one of the tables"
 
 
 def _code(error: psycopg.Error) -> str:

@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from collector.records import DATABASE, STALE, App, Feedback, Message, Run
+from collector.ledger import Telling
+from collector.pull.knowledge import day_fact
+from collector.records import DATABASE, STALE, App, Dataset, DatasetDay, Feedback, Message, Run
 
 
 def deleted_app(app: str, now: datetime) -> App:
     """An app that is no longer listed."""
     return App(source=DATABASE, seen_at=now, id=app, deleted_at=now)
+
+
+def deleted_dataset(dataset: str, workspace: str | None, now: datetime) -> tuple[Dataset, DatasetDay]:
+    """A knowledge base that is no longer listed. The last look at it must not be the last word: it holds nothing."""
+    telling = Telling(source=DATABASE, seen_at=now, workspace_id=workspace)
+    nothing = day_fact({"id": dataset, "app_count": 0}, (), 0, telling)
+    return Dataset(source=DATABASE, seen_at=now, id=dataset, deleted_at=now), nothing
 
 
 def stale_runs(missing: Mapping[str, datetime], before: datetime, now: datetime) -> list[Run]:

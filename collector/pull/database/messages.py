@@ -7,8 +7,9 @@ the answer is empty, and hands over the prompts only where one holds an image, t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,7 +17,7 @@ from collector.fields import money, seconds
 from collector.ledger import CHAT_MODES, Telling, Usage, error_class, has_image, message_call, provider_name
 from collector.pull.database.connection import Row
 from collector.pull.database.schema import Schema
-from collector.pull.database.values import cut_sql, ends, is_cut, last_members, loose_json, strict_json
+from collector.pull.database.values import cut_sql, ends, in_workspace, is_cut, last_members, loose_json, strict_json
 from collector.records import STALE, Conversation, Feedback, Message, ModelCall
 
 IN_PERIOD = "m.created_at >= %(since)s AND m.created_at < %(until)s"
@@ -36,12 +37,22 @@ def messages_sql(schema: Schema, where: str) -> str:
       m.status, m.error, {schema.optional("messages", "m", "invoke_from")}, m.from_source, m.from_end_user_id::text,
       m.from_account_id::text, u.session_id, m.answer = '', m.message_tokens, m.answer_tokens,
       m.provider_response_latency, m.total_price, m.currency, m.model_provider, m.model_id, {_PROMPTS}, {metadata},
-      m.created_at AT TIME ZONE 'UTC'
+      m.created_at AT TIME ZONE 'UTC', t.tokens_in, t.tokens_out, t.price, t.currency
     FROM messages m
     LEFT JOIN apps a ON a.id = m.app_id
     LEFT JOIN end_users u ON u.id = m.from_end_user_id
-    WHERE {where}
+    {_THOUGHTS}
+    WHERE {where} AND {in_workspace("a.tenant_id")}
     """
+
+
+_THOUGHTS = """LEFT JOIN LATERAL (
+      SELECT sum(g.message_token)::bigint AS tokens_in, sum(g.answer_token)::bigint AS tokens_out,
+        CASE WHEN count(DISTINCT g.currency) <= 1 THEN sum(g.total_price) END AS price, min(g.currency) AS currency
+      FROM message_agent_thoughts g WHERE g.message_id = m.id
+    ) t ON m.workflow_run_id IS NULL AND m.message_tokens = 0 AND m.answer_tokens = 0"""
+"""The rounds of an agent, of answers that tell no tokens: an agent that was cut off or failed wrote down every round
+that it had paid for. Of all others the message holds the sum of its rounds."""
 
 
 _PROMPTS = """CASE WHEN m.workflow_run_id IS NOT NULL OR left(m.message::text, 2) <> '[{' THEN NULL
@@ -52,7 +63,8 @@ _PROMPTS = """CASE WHEN m.workflow_run_id IS NOT NULL OR left(m.message::text, 2
 def message(row: Row, telling: Telling, stale_before: datetime) -> list[Message | ModelCall]:
     """A row of `messages_sql` -> the message, and the call it is in apps without nodes."""
     (key, workspace, app, conversation, run, mode, told, error, invoked, source, end_user, account, session, is_empty,
-     tokens_in, tokens_out, latency, price, currency, provider, model, prompts, metadata, created) = row  # fmt: skip
+     tokens_in, tokens_out, latency, price, currency, provider, model, prompts, metadata, created,
+     *rounds) = row  # fmt: skip
     took = seconds({"provider_response_latency": latency}, "provider_response_latency")
     is_empty = is_empty and not (tokens_in or tokens_out or took)
     status = _status(told, is_empty=is_empty, is_old=created < stale_before)
@@ -75,8 +87,10 @@ def message(row: Row, telling: Telling, stale_before: datetime) -> list[Message 
         created_at=created,
         error_class=error_class(error) if status == "failed" else None,
     )
+    is_call = mode in CHAT_MODES if mode else run is None
     if not is_final:
-        return [found]
+        spent = _of_rounds(Usage(), rounds) if is_call and status == STALE else None
+        return [found] if spent is None else [found, _call(found, telling, spent, None, provider, model, prompts)]
     # Dify writes zeros where it failed: how long that took is not known.
     took = took if took or status != "failed" else None
     usage = Usage(
@@ -89,9 +103,24 @@ def message(row: Row, telling: Telling, stale_before: datetime) -> list[Message 
         time_to_first_token_seconds=_first_token(metadata),
     )
     found = _with_usage(found, usage)
-    if mode not in CHAT_MODES if mode else run is not None:
+    if not is_call:
         return [found]
-    return [found, _call(found, telling, usage, error, provider, model, prompts)]
+    return [found, _call(found, telling, _of_rounds(usage, rounds) or usage, error, provider, model, prompts)]
+
+
+def _of_rounds(usage: Usage, rounds: Sequence[Any]) -> Usage | None:
+    """The usage an agent's rounds add up to, where they tell one and its message does not."""
+    tokens_in, tokens_out, price, currency = rounds
+    if usage.tokens or not (tokens_in or tokens_out):
+        return None
+    return msgspec.structs.replace(
+        usage,
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        tokens=tokens_in + tokens_out,
+        cost=money({"total_price": str(price)}, "total_price") if price is not None else None,
+        currency=(currency or None) if price is not None else None,
+    )
 
 
 def _status(told: str, *, is_empty: bool, is_old: bool) -> str:
@@ -133,9 +162,8 @@ def _call(
         conversation_id=found.conversation_id,
         is_debug=found.is_debug,
     )
-    call = message_call(
-        spent, about, message_id=found.id, status=found.status, created_at=found.created_at, error=error
-    )
+    status = "stopped" if found.status == STALE else found.status  # nobody waited for its end
+    call = message_call(spent, about, message_id=found.id, status=status, created_at=found.created_at, error=error)
     image = has_image(loose_json(f'{{"prompts": {prompts}}}').get("prompts")) if prompts else None
     return msgspec.structs.replace(
         call, model_provider=provider_name(provider), model_name=model or None, is_vision=image
@@ -153,6 +181,7 @@ def conversations_sql(schema: Schema) -> str:
     JOIN conversations c ON c.id = t.id
     LEFT JOIN apps a ON a.id = c.app_id
     LEFT JOIN end_users u ON u.id = c.from_end_user_id
+    WHERE {in_workspace("a.tenant_id")}
     """
 
 
@@ -177,11 +206,12 @@ def conversation(row: Row, telling: Telling) -> Conversation:
 
 def feedback_sql() -> str:
     """Every rating there is: they change in place and vanish without a trace, so they are compared whole."""
-    return """
+    return f"""
     SELECT f.message_id::text, f.from_source, f.app_id::text, a.tenant_id::text, f.conversation_id::text,
       f.from_end_user_id::text, f.from_account_id::text, f.rating, f.created_at AT TIME ZONE 'UTC',
       f.updated_at AT TIME ZONE 'UTC'
     FROM message_feedbacks f LEFT JOIN apps a ON a.id = f.app_id
+    WHERE {in_workspace("a.tenant_id")}
     """
 
 

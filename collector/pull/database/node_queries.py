@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collector.ledger import CALLING_NODES, CONTAINER_NODES, PERHAPS_CALLING_NODES, TOOL
 from collector.pull.database.runs import DEBUG_TRIGGERS
-from collector.pull.database.values import CUT_SQL, cut_sql
+from collector.pull.database.values import CUT_SQL, cut_sql, in_workspace
 from collector.records import FINAL_NODE_STATUSES
 
 WHOLE_BYTES, HEAD_BYTES, TAIL_BYTES = 4096, 64, 2048
@@ -20,7 +20,7 @@ WHOLE_BYTES, HEAD_BYTES, TAIL_BYTES = 4096, 64, 2048
 USAGE_BYTES = 1024
 """At most so far from its end stands the usage of a call, in texts as Dify writes them."""
 
-_IN_PERIOD = "n.created_at >= %(since)s AND n.created_at < %(until)s"
+_IN_PERIOD = f"n.created_at >= %(since)s AND n.created_at < %(until)s AND {in_workspace('n.tenant_id')}"
 
 
 def _listed(*words: str) -> str:

@@ -2,7 +2,8 @@
 
 What comes in are an address and narrow callables of the store; what goes out are batches into `put`, and one Pull per
 stream. Every pass is one snapshot, so runs, nodes and messages agree. A stream that fails says so in its Pull and the
-others go on; a batch that was put is never lost, and putting it again changes nothing. Never decides when to run.
+others go on; a batch that was put is never lost, and putting it again changes nothing. A part of a back-fill is a pass
+over its period, which marks how far back its streams reach. Never decides when to run.
 """
 
 from __future__ import annotations
@@ -18,17 +19,30 @@ import structlog
 
 from collector.errors import DifyMetricError, Forbidden, SettingsError, StoreError, Unavailable
 from collector.pull.database import gone
-from collector.pull.database import reader as streams
+from collector.pull.database import limits as streams
 from collector.pull.database.connection import look
-from collector.pull.database.limits import NEVER, Backlog, Reading
+from collector.pull.database.limits import NEVER, Backlog, Reading, Stop
 from collector.pull.database.reader import Batches, Reader
-from collector.pull.database.tally import Tally
-from collector.records import DATABASE, STALE, App, Feedback, Message, Pull, Record, Run, Watermark
+from collector.pull.database.tally import Tally, missed
+from collector.records import (
+    DATABASE,
+    STALE,
+    App,
+    Dataset,
+    Feedback,
+    Mark,
+    Message,
+    Pull,
+    Reach,
+    Record,
+    Run,
+    Watermark,
+)
 
 log = structlog.get_logger()
 
-Put: TypeAlias = Callable[[list[Record], list[Watermark]], object]
-Marks: TypeAlias = Callable[[str, str, str], datetime | None]
+Put: TypeAlias = Callable[[list[Record], list[Mark]], object]
+Marks: TypeAlias = Callable[[str, str, str, str], datetime | None]
 Progress: TypeAlias = Callable[[str, int], None]
 
 SLACK = timedelta(hours=1)
@@ -49,8 +63,11 @@ class Pass:
         reading: Reading,
         backlog: Backlog,
         on_progress: Progress | None,
+        stop: Stop | None = None,
     ) -> None:
         self._put, self._watermark, self._clock, self._on_progress = put, watermark, clock, on_progress
+        self._stop = stop or Stop()
+        self._streams = [each for each in streams.STREAMS if reading.streams is None or each in reading.streams]
         self._reading, self._backlog = reading, backlog
         self._started = clock()
         self._runs_since = self._since(streams.NODES, streams.RUNS)  # where either ended: they are read together
@@ -63,7 +80,7 @@ class Pass:
     def run(self, dsn: str, sleep: Callable[[float], None]) -> None:
         """Every stream in its turn. A store that refuses, or a server that is gone, ends the pass."""
         try:
-            with look(dsn, self._reading.limits, self._clock, sleep) as self._view:
+            with look(dsn, self._reading.limits, self._clock, sleep, self._stop) as self._view:
                 self._read_all()
         except (Unavailable, Forbidden) as error:
             self._give_up(error)
@@ -71,7 +88,9 @@ class Pass:
     def _read_all(self) -> None:
         reading = self._reading
         ages = {"open_run_max_age": reading.open_run_max_age, "open_message_max_age": reading.open_message_max_age}
-        self._reader = Reader(self._view, self._started, **ages)
+        self._reader = Reader(
+            self._view, self._started, origin=reading.origin, workspace_id=reading.workspace_id, **ages
+        )
         batches: Mapping[str, Callable[[], Batches]] = {
             streams.APPS: self._apps,
             streams.USERS: lambda: self._new(streams.USERS),
@@ -80,8 +99,11 @@ class Pass:
             streams.MESSAGES: self._messages,
             streams.CONVERSATIONS: lambda: self._new(streams.CONVERSATIONS),
             streams.FEEDBACK: self._feedback,
+            streams.DATASETS: self._datasets,
+            streams.DAYS: lambda: self._new(streams.DAYS),
+            streams.RETRIEVALS: lambda: self._new(streams.RETRIEVALS),
         }
-        for stream in streams.STREAMS:
+        for stream in self._streams:
             error = self._stream(stream, batches[stream])
             if error is not None and (isinstance(error, StoreError) or not self._view.is_open):
                 self._give_up(error)
@@ -89,7 +111,8 @@ class Pass:
 
     def _stream(self, stream: str, batches: Callable[[], Batches]) -> DifyMetricError | None:
         """Put one stream; the error that ended it, if one did."""
-        tally = Tally(stream, self._clock())
+        self._stop.check()
+        tally = Tally(stream, self._clock(), self._reading.origin)
         asked, failed = self._view.requests, self._reader.failures
 
         def counted() -> Pull:
@@ -100,6 +123,7 @@ class Pass:
             with self._view.guarded():
                 self._put_all(tally, batches(), counted)
         except DifyMetricError as raised:
+            self._stop.check()  # whoever rang it ended the statement, too
             tally.error = raised
         pull = counted()
         tally.tell(pull)
@@ -122,7 +146,7 @@ class Pass:
             tally.records += len(batch)
             if self._on_progress:
                 self._on_progress(tally.stream, tally.records)
-        self._put([*held, counted()], [self._mark(tally.stream)])
+        self._put([*held, counted()], self._marks(tally.stream))
 
     def _apps(self) -> Batches:
         """Every app; those the store knows in these workspaces and Dify no longer has are deleted."""
@@ -133,6 +157,18 @@ class Pass:
             yield batch
         here = self._reader.workspaces() if missing else set()
         yield [gone.deleted_app(app, self._started) for app, workspace in missing.items() if workspace in here]
+
+    def _datasets(self) -> Batches:
+        """Every knowledge base; those the store knows in these workspaces and Dify no longer has are deleted."""
+        missing = dict(self._backlog.datasets)
+        for batch in self._new(streams.DATASETS):
+            for dataset in _only(Dataset, batch):
+                missing.pop(dataset.id, None)
+            yield batch
+        here = self._reader.workspaces() if missing else set()
+        for dataset_id, workspace in missing.items():
+            if workspace in here:
+                yield [*gone.deleted_dataset(dataset_id, workspace, self._started)]
 
     def _nodes(self) -> Batches:
         """The nodes of new and of open runs, and single steps.
@@ -209,22 +245,28 @@ class Pass:
         return msgspec.structs.replace(run, leaves_known=True)
 
     def _since(self, *names: str) -> datetime:
-        marks = [self._watermark(DATABASE, name, "") for name in names]
+        if self._reading.is_history:
+            return self._reading.since
+        marks = [self._watermark(DATABASE, name, "", self._reading.origin) for name in names]
         return min(mark - self._reading.overlap if mark else self._reading.since for mark in marks)
 
-    def _mark(self, stream: str) -> Watermark:
+    def _marks(self, stream: str) -> list[Mark]:
         until = min(self._started, self._reading.until)
-        return Watermark(source=DATABASE, stream=stream, app_id="", complete_until=until)
+        place = {"source": DATABASE, "stream": stream, "app_id": "", "origin": self._reading.origin}
+        if self._reading.is_history:
+            reach = Reach(complete_from=self._reading.since, complete_until=until, **place)
+            return [reach] if stream in streams.DATED else []
+        return [Watermark(complete_until=until, **place)]
 
     def _give_up(self, error: DifyMetricError) -> None:
         """Note the streams that were not come to as failed by the same error."""
         done = {pull.stream for pull in self.pulls}
-        now = self._clock()
-        missed = [Tally(stream, now, error=error).pull(now) for stream in streams.STREAMS if stream not in done]
-        log.warning("pass given up", source=DATABASE, streams=[pull.stream for pull in missed], problem=str(error))
-        self.pulls += missed
+        not_read = [stream for stream in self._streams if stream not in done]
+        found = missed(not_read, error, self._clock(), self._reading.origin)
+        log.warning("pass given up", source=DATABASE, origin=self._reading.origin, streams=not_read, problem=str(error))
+        self.pulls += found
         if not isinstance(error, StoreError):
-            self._put([*missed], [])
+            self._put([*found], [])
 
 
 def _only(kind: type[_R], batch: list[Record]) -> Iterator[_R]:

@@ -14,18 +14,32 @@ from typing import TypeAlias, TypeVar
 
 from collector.errors import QueryError, ShapeError
 from collector.ledger import Telling
-from collector.pull.database import apps, messages, node_queries, nodes, runs
+from collector.pull.database import apps, knowledge, messages, node_queries, nodes, runs
 from collector.pull.database.connection import Look, Parameters, Row
 from collector.pull.database.graphs import Graphs
+from collector.pull.database.limits import STREAMS
+from collector.pull.database.values import in_workspace
 from collector.records import DATABASE, Record, Run
 
-APPS, USERS, NODES, RUNS = "apps", "users", "node-executions", "runs"
-MESSAGES, CONVERSATIONS, FEEDBACK = "messages", "conversations", "feedback"
-
-STREAMS = (APPS, USERS, NODES, RUNS, MESSAGES, CONVERSATIONS, FEEDBACK)
-"""In the order of a pass: the calls of a run before the run that says they are known."""
-
 _IDS_AT_ONCE, _WHOLE_AT_ONCE = 1000, 20
+
+_THERE = f"""
+SELECT m.id::text FROM messages m LEFT JOIN apps a ON a.id = m.app_id
+WHERE m.id = ANY(%(ids)s::uuid[]) AND {in_workspace("a.tenant_id")}
+"""
+
+_CUTS = f"""
+WITH begun AS (
+  SELECT r.created_at, 1 AS run FROM workflow_runs r
+  WHERE r.created_at >= %(since)s AND r.created_at < %(until)s AND {in_workspace("r.tenant_id")}
+  UNION ALL
+  SELECT m.created_at, 0 FROM messages m LEFT JOIN apps a ON a.id = m.app_id
+  WHERE m.created_at >= %(since)s AND m.created_at < %(until)s AND {in_workspace("a.tenant_id")}
+), placed AS (SELECT created_at, run, row_number() OVER (ORDER BY created_at DESC) AS place FROM begun)
+SELECT array_agg(created_at AT TIME ZONE 'UTC' ORDER BY place) FILTER (WHERE place %% %(size)s = 0),
+  count(*) FILTER (WHERE run = 1), count(*) FILTER (WHERE run = 0)
+FROM placed
+"""
 
 _T = TypeVar("_T")
 Batches: TypeAlias = Generator[list[Record], None, None]
@@ -38,9 +52,17 @@ class Reader:
     """
 
     def __init__(
-        self, look: Look, now: datetime, *, open_run_max_age: timedelta, open_message_max_age: timedelta
+        self,
+        look: Look,
+        now: datetime,
+        *,
+        open_run_max_age: timedelta,
+        open_message_max_age: timedelta,
+        origin: str = "dify",
+        workspace_id: str | None = None,
     ) -> None:
-        self._look, self._now = look, now
+        self._look, self._now, self._origin = look, now, origin
+        self._within = {"workspace": workspace_id}
         self._telling = Telling(source=DATABASE, seen_at=now)
         self._stale_run, self._stale_message = now - open_run_max_age, now - open_message_max_age
         self._graphs = Graphs(look)
@@ -49,17 +71,20 @@ class Reader:
 
     def read(self, stream: str, since: datetime, until: datetime) -> Batches:
         """What was made in [since, until). Apps and ratings come whole: they change and vanish without a trace."""
-        schema, period = self._look.schema, {"since": _naive(since), "until": _naive(until)}
+        schema, all_of = self._look.schema, self._within
+        period = {"since": _naive(since), "until": _naive(until), **all_of}
         near = {name: _naive(at) for name, at in runs.around(since, until).items()}
         match stream:
             case "apps":
-                return self._records(apps.apps_sql(schema), {}, lambda row: [apps.app(row, self._telling)])
+                return self._records(
+                    apps.apps_sql(schema), all_of, lambda row: [apps.app(row, self._telling, self._origin)]
+                )
             case "users":
-                return self._records(apps.end_users_sql(), period, lambda row: [apps.user(row, self._telling)])
+                return self._records(apps.end_users_sql(schema), period, lambda row: [apps.user(row, self._telling)])
             case "node-executions":
-                return self._nodes(node_queries.NODES, period | near)
+                return self._nodes(node_queries.NODES, {**period, **near})
             case "runs":
-                return self._records(runs.runs_sql(schema, runs.IN_PERIOD), period | near, self._run)
+                return self._records(runs.runs_sql(schema, runs.IN_PERIOD), {**period, **near}, self._run)
             case "messages":
                 return self._records(messages.messages_sql(schema, messages.IN_PERIOD), period, self._message)
             case "conversations":
@@ -67,7 +92,18 @@ class Reader:
                 return self._records(sql, period, lambda row: [messages.conversation(row, self._telling)])
             case "feedback":
                 sql = messages.feedback_sql()
-                return self._records(sql, {}, lambda row: [messages.feedback(row, self._telling)])
+                return self._records(sql, all_of, lambda row: [messages.feedback(row, self._telling)])
+            case "datasets":
+                read = lambda row: [knowledge.dataset(row, self._telling, self._origin)]  # noqa: E731
+                return self._records(knowledge.DATASETS_SQL, all_of, read)
+            case "documents":
+                return self._records(
+                    knowledge.days_sql(schema), all_of, lambda row: [knowledge.day(row, self._telling)]
+                )
+            case "retrievals":
+                return self._records(
+                    knowledge.RETRIEVALS_SQL, period, lambda row: [knowledge.retrieval(row, self._telling)]
+                )
         raise QueryError(f"no stream {stream!r}; there are {', '.join(STREAMS)}", field="stream")
 
     def reread_runs(self, ids: Iterable[str], oldest: datetime) -> Batches:
@@ -75,13 +111,13 @@ class Reader:
         sql = runs.runs_sql(self._look.schema, runs.BY_ID)
         near = {name: _naive(at) for name, at in runs.around(oldest, self._now).items()}
         for some in _chunks(ids, _IDS_AT_ONCE):
-            yield from self._records(sql, {"ids": some, **near}, self._run)
+            yield from self._records(sql, {"ids": some, **near, **self._within}, self._run)
 
     def reread_messages(self, ids: Iterable[str]) -> Batches:
         """Messages that were open. One that is gone is left out."""
         sql = messages.messages_sql(self._look.schema, messages.BY_ID)
         for some in _chunks(ids, _IDS_AT_ONCE):
-            yield from self._records(sql, {"ids": some}, self._message)
+            yield from self._records(sql, {"ids": some, **self._within}, self._message)
 
     def nodes_of(self, some: Iterable[Run]) -> Batches:
         """The node executions of these runs, with their calls."""
@@ -95,16 +131,27 @@ class Reader:
 
     def single_steps(self, since: datetime, until: datetime) -> Batches:
         """Nodes that were tried out alone, in [since, until)."""
-        return self._nodes(node_queries.SINGLE_STEPS, {"since": _naive(since), "until": _naive(until)})
+        period = {"since": _naive(since), "until": _naive(until), **self._within}
+        return self._nodes(node_queries.SINGLE_STEPS, period)
 
     def workspaces(self) -> set[str]:
-        """The workspaces this database holds."""
-        return {row[0] for row in self._look.rows("SELECT t.id::text FROM tenants t", {})}
+        """The workspaces that are read here."""
+        sql = f"SELECT t.id::text FROM tenants t WHERE {in_workspace('t.id')}"
+        return {row[0] for row in self._look.rows(sql, self._within)}
+
+    def cuts(self, since: datetime, until: datetime, size: int) -> tuple[list[datetime], int, int]:
+        """Where to cut [since, until) into parts of about `size` runs and messages, the latest cut first; and how many
+        runs and how many messages there are in it. Reads their instants once, in the server."""
+        period = {"since": _naive(since), "until": _naive(until), "size": size, **self._within}
+        ((cuts, runs_found, messages_found),) = self._look.rows(_CUTS, period)
+        return list(dict.fromkeys(cuts or ())), runs_found, messages_found
 
     def existing(self, ids: Iterable[str]) -> set[str]:
-        """Which of these messages Dify still has."""
-        sql = "SELECT m.id::text FROM messages m WHERE m.id = ANY(%(ids)s::uuid[])"
-        return {row[0] for some in _chunks(ids, _IDS_AT_ONCE) for row in self._look.rows(sql, {"ids": some})}
+        """Which of these messages Dify still has, among those that are read here."""
+        within = self._within
+        return {
+            row[0] for some in _chunks(ids, _IDS_AT_ONCE) for row in self._look.rows(_THERE, {"ids": some, **within})
+        }
 
     def _records(self, sql: str, parameters: Parameters, record: Callable[[Row], Sequence[Record]]) -> Batches:
         with closing(self._look.batches(sql, parameters)) as fetched:

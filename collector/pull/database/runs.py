@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from collector.ledger import Telling, run_fact
 from collector.pull.database.connection import Row
 from collector.pull.database.schema import Schema
+from collector.pull.database.values import in_workspace
 from collector.records import FINAL_RUN_STATUSES, STALE, Run
 
 DEBUG_TRIGGERS = frozenset({"debugging", "rag-pipeline-debugging"})
@@ -38,7 +39,7 @@ def runs_sql(schema: Schema, where: str) -> str:
     FROM workflow_runs r
     LEFT JOIN end_users u ON r.created_by_role = 'end_user' AND u.id = r.created_by
     LEFT JOIN messages m ON m.workflow_run_id = r.id AND m.created_at >= %(near)s AND m.created_at < %(far)s
-    WHERE {where}
+    WHERE {where} AND {in_workspace("r.tenant_id")}
     """
 
 

@@ -14,6 +14,11 @@ from collector.errors import SettingsError
 TESTED_WITH = "Dify 0.15 to 1.16 on PostgreSQL"
 """What the message of a refusal says we know."""
 
+_REMEDY = (
+    "Let database_url name Dify's own database (not that of its plugins), or pull from the console API instead: leave "
+    "database_url out, set dify_url and a way to sign in"
+)
+
 KINDS: Mapping[str, tuple[str, ...]] = {
     "uuid": ("uuid",),
     "text": ("text", "character varying"),
@@ -124,8 +129,45 @@ NEEDED: Mapping[str, Mapping[str, str]] = {
         "created_at": "instant",
         "updated_at": "instant",
     },
+    "message_agent_thoughts": {
+        "message_id": "uuid",
+        "message_token": "integer",
+        "answer_token": "integer",
+        "total_price": "money",
+        "currency": "text",
+    },
+    "datasets": {
+        "id": "uuid",
+        "tenant_id": "uuid",
+        "name": "text",
+        "indexing_technique": "text",
+        "embedding_model": "text",
+        "embedding_model_provider": "text",
+        "created_at": "instant",
+        "updated_at": "instant",
+    },
+    "documents": {
+        "id": "uuid",
+        "dataset_id": "uuid",
+        "indexing_status": "text",
+        "enabled": "boolean",
+        "archived": "boolean",
+        "word_count": "integer",
+        "tokens": "integer",
+    },
+    "document_segments": {"dataset_id": "uuid", "status": "text", "hit_count": "integer"},
+    "dataset_queries": {
+        "id": "uuid",
+        "dataset_id": "uuid",
+        "source": "text",
+        "source_app_id": "uuid",
+        "created_by_role": "text",
+        "created_by": "uuid",
+        "created_at": "instant",
+    },
 }
-"""Table -> column -> kind: without one of these there is nothing sound to say."""
+"""Table -> column -> kind: without one of these there is nothing sound to say. What people wrote is read of messages
+(their prompts, to look for images; whether the answer is empty) and of nodes alone."""
 
 OPTIONAL: Mapping[str, Mapping[str, str]] = {
     "apps": {"is_universal": "boolean"},  # gone from newer models
@@ -135,6 +177,8 @@ OPTIONAL: Mapping[str, Mapping[str, str]] = {
     "conversations": {"invoke_from": "text"},  # since 0.3
     "tags": {"id": "uuid", "name": "text", "type": "text"},  # since 0.6
     "tag_bindings": {"tag_id": "uuid", "target_id": "uuid"},
+    "app_dataset_joins": {"app_id": "uuid", "dataset_id": "uuid"},  # which apps use a knowledge base
+    "tenant_account_joins": {"tenant_id": "uuid", "account_id": "uuid"},  # who belongs to a workspace
 }
 """Table -> column -> kind: read where they are; what they say is not known where they are not."""
 
@@ -159,6 +203,11 @@ class Schema:
         """Whether the table has all these columns."""
         return all((table, column) in self._types for column in columns)
 
+    def columns(self, table: str) -> tuple[str, ...]:
+        """The columns of a table that are read here: those of ours that this database has."""
+        wanted = (*NEEDED.get(table, ()), *OPTIONAL.get(table, ()))
+        return tuple(column for column in wanted if self.has(table, column))
+
     def optional(self, table: str, alias: str, column: str) -> str:
         """The column in SQL, or a NULL of its type where this version has none."""
         if self.has(table, column):
@@ -171,10 +220,10 @@ class Schema:
         if found is None:
             raise SettingsError(
                 f"the database has no column {table}.{column}: this is no Dify, or a version whose tables are not "
-                f"known here ({TESTED_WITH}); nothing was read. Pull from the console API instead"
+                f"known here ({TESTED_WITH}); nothing was read. {_REMEDY}"
             )
         if found not in KINDS[kind]:
             raise SettingsError(
                 f"the database's column {table}.{column} is {found}, wanted {' or '.join(KINDS[kind])} "
-                f"({TESTED_WITH}); nothing was read. Pull from the console API instead"
+                f"({TESTED_WITH}); nothing was read. {_REMEDY}"
             )

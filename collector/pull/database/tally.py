@@ -5,17 +5,19 @@ What comes in are counts and at most one error; what goes out is the Pull. Nothi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
-from collector.errors import DifyMetricError, Forbidden, SettingsError, StoreError, Unavailable
+from collector.errors import DifyMetricError, Forbidden, SettingsError, StoreError, Unauthorized, Unavailable
 from collector.records import DATABASE, Pull
 
 log = structlog.get_logger()
 
 _ERROR_CLASSES: tuple[tuple[type[DifyMetricError], str], ...] = (
+    (Unauthorized, "unauthorized"),
     (Forbidden, "forbidden"),
     (Unavailable, "unavailable"),
     (StoreError, "store"),
@@ -29,6 +31,7 @@ class Tally:
 
     stream: str
     began: datetime
+    origin: str  # our name for the Dify that is read
     requests: int = 0
     pages: int = 0
     records: int = 0
@@ -40,7 +43,7 @@ class Tally:
         return Pull(
             source=DATABASE,
             seen_at=ended,
-            id=f"{DATABASE}/{self.stream}/{self.began.isoformat()}",
+            id=f"{DATABASE}/{self.origin}/{self.stream}/{self.began.isoformat()}",
             stream=self.stream,
             created_at=self.began,
             seconds=(ended - self.began).total_seconds(),
@@ -50,17 +53,29 @@ class Tally:
             parse_failures=self.parse_failures,
             error_class=_error_class(self.error) if self.error else None,
             is_complete=self.error is None,
+            origin=self.origin,
         )
 
     def tell(self, pull: Pull) -> None:
         """One line; a warning when it failed, only for debugging when there was nothing."""
-        said = {"source": DATABASE, "stream": self.stream, "records": self.records, "pages": self.pages}
+        said = {
+            "source": DATABASE,
+            "origin": self.origin,
+            "stream": self.stream,
+            "records": self.records,
+            "pages": self.pages,
+        }
         if self.parse_failures:
             log.warning("rows set aside", **said, rows=self.parse_failures)
         if self.error:
             log.warning("pull failed", **said, seconds=round(pull.seconds, 1), problem=str(self.error))
         else:
             (log.info if self.records else log.debug)("pull finished", **said, seconds=round(pull.seconds, 1))
+
+
+def missed(streams: Iterable[str], error: DifyMetricError, now: datetime, origin: str) -> list[Pull]:
+    """Streams that were not come to, because of one error."""
+    return [Tally(stream, now, origin, error=error).pull(now) for stream in streams]
 
 
 def _error_class(error: DifyMetricError) -> str:

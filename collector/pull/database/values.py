@@ -21,6 +21,11 @@ def loose_json(written: str | bytes | None) -> Json:
     return value if isinstance(value, dict) else NOTHING
 
 
+def in_workspace(column: str) -> str:
+    """SQL that holds for rows of the workspace asked for; of all, where `workspace` is NULL."""
+    return f"(%(workspace)s::uuid IS NULL OR {column} = %(workspace)s::uuid)"
+
+
 CUT = b"\x01"
 """What the server puts before and between the two ends of a text it cut: JSON never holds it."""
 

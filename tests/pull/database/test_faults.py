@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +11,10 @@ import pytest
 
 from collector.errors import DifyMetricError, SettingsError, Unauthorized
 from collector.pull.database import Limits, Reading
-from collector.pull.database import __doc__ as documented
 from collector.pull.database.connection import look, settings_of
-from collector.pull.database.schema import TABLES
+from collector.pull.database.rights import ROLE, examine, role_sql
 from collector.records import Message, ModelCall
-from tests.pull.database.world import World
+from tests.pull.database.world import World, key
 from tests.servers.postgres import Postgres, create_tables, load_sample, postgres, why_missing
 
 SECRET = "hunter2-and-more"
@@ -125,15 +123,66 @@ def test_a_table_the_role_may_not_read_costs_its_own_stream_only(world: World):
     assert all(pull.is_complete for stream, pull in pulls.items() if stream != "feedback")
 
 
-def test_the_rights_that_are_documented_are_enough(world: World):
-    granted = re.findall(r"GRANT SELECT ON ([^;]*) TO", documented)
-    assert {name.strip() for name in granted[0].split(",")} == set(TABLES)
-    world.execute("CREATE ROLE minimal LOGIN", f"GRANT SELECT ON {granted[0]} TO minimal")
+@pytest.fixture
+def minimal(sample_template: str, postgres_server: Postgres) -> Iterator[World]:
+    """The recorded Dify, read by the role that is documented."""
+    database = postgres_server.database(sample_template)
+    world = World(postgres_server, database)
+    world.execute(role_sql())
+    world.dsn = world.dsn.replace("postgres@", f"{ROLE}@")
+    yield world
+    postgres_server.execute(database, f"DROP OWNED BY {ROLE}", f"DROP ROLE {ROLE}")
+    postgres_server.drop(database)
 
-    pulls = world.pull(dsn=world.dsn.replace("postgres@", "minimal@"))
-    world.execute("DROP OWNED BY minimal", "DROP ROLE minimal")
 
-    assert all(pull.is_complete for pull in pulls.values())
+@pytest.mark.parametrize("runs_by_index", [0, 1000])
+def test_the_rights_that_are_documented_are_enough(minimal: World, sample: World, runs_by_index: int):
+    pulls = minimal.pull(Reading(runs_by_index=runs_by_index))
+    again = minimal.pull(Reading(runs_by_index=runs_by_index))
+
+    assert all(pull.is_complete for pull in (*pulls.values(), *again.values()))
+    assert minimal.facts == sample.facts
+
+
+@pytest.mark.parametrize(
+    "column", ["messages.query", "dataset_queries.content", "accounts.password", "api_tokens.token", "documents.name"]
+)
+def test_they_are_not_enough_to_read_what_people_wrote(minimal: World, column: str):
+    table, _, name = column.partition(".")
+    with psycopg.connect(minimal.dsn) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(f"SELECT {name} FROM {table}")  # type: ignore[call-overload]
+
+
+class TestExamined:
+    def test_the_smallest_rights_are_neither_too_little_nor_too_much(self, minimal: World):
+        found = examine(minimal.dsn, None, lambda: minimal.now)
+
+        assert (found.user, found.apps, found.missing, found.more) == (ROLE, 8, (), ())
+
+    def test_what_is_missing_comes_as_the_statement_that_grants_it(self, minimal: World):
+        minimal.execute(f"REVOKE SELECT (rating, message_id) ON message_feedbacks FROM {ROLE}")
+        (grant,) = examine(minimal.dsn, None, lambda: minimal.now).missing
+        assert minimal.pull()["feedback"].error_class == "forbidden"
+
+        minimal.execute(grant)
+
+        assert grant == f"GRANT SELECT (message_id, rating) ON message_feedbacks TO {ROLE};"
+        assert minimal.pull()["feedback"].is_complete
+        assert not examine(minimal.dsn, None, lambda: minimal.now).missing
+
+    def test_what_is_too_much_is_told(self, minimal: World):
+        minimal.execute(f"GRANT SELECT, UPDATE ON messages TO {ROLE}")
+
+        writes, reads = examine(minimal.dsn, None, lambda: minimal.now).more
+
+        assert writes == "it may write to messages"
+        assert reads.startswith("it may read messages.agent_based and ")
+
+    def test_a_superuser_is_told(self, sample: World):
+        assert examine(sample.dsn, None, lambda: sample.now).more == ("it is a superuser",)
+
+    def test_only_the_workspace_that_is_asked_for_counts(self, sample: World):
+        assert examine(sample.dsn, key("nobody's"), lambda: sample.now).apps == 0
 
 
 def test_a_query_that_takes_too_long_is_given_up_and_the_rest_goes_on(own_world: World):

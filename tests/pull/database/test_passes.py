@@ -14,6 +14,7 @@ from tests.pull.database.world import AFTERWARDS, TENANT, World, key, streams
 
 MINUTE = timedelta(minutes=1)
 ALL = ["apps", "users", "node-executions", "runs", "messages", "conversations", "feedback"]
+ALL += ["datasets", "documents", "retrievals"]
 
 
 def test_an_empty_dify_gives_nothing_and_is_complete(world: World):
@@ -307,7 +308,7 @@ def test_a_store_that_refuses_ends_the_pass_and_keeps_the_watermark(world: World
 
     assert {stream: pull.error_class for stream, pull in pulls.items()} == {
         **dict.fromkeys(["apps", "users", "node-executions"]),
-        **dict.fromkeys(["runs", "messages", "conversations", "feedback"], "store"),
+        **dict.fromkeys(ALL[3:], "store"),
     }
     assert set(world.marks) == {"apps", "users", "node-executions"}
 

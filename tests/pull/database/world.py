@@ -70,12 +70,12 @@ class World:
                 continue
             self.facts[type(record)][str(record.id)] = record
         for mark in watermarks:
-            assert (mark.source, mark.app_id) == ("database", "")
+            assert (mark.source, mark.app_id, mark.origin) == ("database", "", "dify")
             self.marks[mark.stream] = mark.complete_until
 
-    def watermark(self, source: str, stream: str, app_id: str) -> datetime | None:
+    def watermark(self, source: str, stream: str, app_id: str, origin: str) -> datetime | None:
         """What the store says."""
-        assert (source, app_id) == ("database", "")
+        assert (source, app_id, origin) == ("database", "", "dify")
         return self.marks.get(stream)
 
     def backlog(self) -> Backlog:
