@@ -261,7 +261,7 @@ parts = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.sampled_from(SIGHTS), st.sampled_from([measure.name for measure in CATALOGUE]), parts)
 def test_whatever_it_asks_it_hears_of_its_own_alone(sight: Sight, measure: str, more: list[tuple[str, str]]):
     question = [("measure", measure), *more]

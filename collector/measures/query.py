@@ -167,10 +167,14 @@ def _group(key: Key, query: Query) -> Key:
 
 
 def _biggest(query: Query, facts: dict[Key, Cells], flags: dict[str, int], rows: Rows) -> dict[Key, Cells]:
-    """The facts of the `top` groups by the first measure over the whole period; of money, the top in each currency."""
+    """The facts of the `top` groups by the first measure over the whole period; of money, the top in each currency.
+
+    Of equal groups the first by name: an answer must not depend on how the database happened to read.
+    """
     first, whole = query.measures[0], replace(query, grain=Grain.NONE, order=(), top=None, measures=query.measures[:1])
     totals = facts if query.grain is Grain.NONE else _facts(whole, rows)[0]
-    sizes = {group: value_of(first, group, cells, whole, None) for group, cells in totals.items()}
+    by_name = sorted(totals, key=lambda group: [(value is None, str(value)) for value in group])
+    sizes = {group: value_of(first, group, totals[group], whole, None) for group in by_name}
     known = sorted((group for group in sizes if sizes[group] is not None), key=lambda group: sizes[group], reverse=True)  # type: ignore[arg-type, return-value]
     apart = [place for place, dimension in enumerate(query.by) if dimension in first.always_by]
     taken: dict[Key, list[Key]] = {}

@@ -224,3 +224,13 @@ def test_an_answer_in_plain_values(facts):
         "flags": {},
         "units": {"runs": "runs"},
     }
+
+
+@pytest.mark.parametrize("apps", [("b", "a", "c"), ("c", "b", "a"), ("a", "c", "b")])
+@pytest.mark.parametrize("grain", ["none", "hour"])
+def test_of_groups_that_are_equal_the_first_by_name_are_the_top(facts, apps, grain):
+    facts.put(*(a_run(id=app, app_id=app) for app in apps))
+
+    answer = facts.ask("runs", by="app", top=2, grain=grain)
+
+    assert [row["app_id"] for row in answer.rows] == ["a", "b"]
