@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeAlias, TypeVar, cast
 
@@ -33,10 +33,15 @@ log = structlog.get_logger()
 Work: TypeAlias = Callable[[Stop], list[Pull]]
 Known = TypeVar("Known")
 
+ENDED_BEHIND = timedelta(days=2)
+"""How far back runs are looked for that a tap heard the end of and whose nodes were not read. Their row may never tell
+that they ended, so nothing else would bring them back."""
+
 LOOK_AGAIN_SECONDS = 1.0
 """How often a look that was broken off is told so until it has ended: between two statements nobody listens."""
 
 _OPEN = f"NOT is_final AND status <> '{STALE}' AND created_at IS NOT NULL"
+_ENDED = "is_final AND leaves_known IS NOT TRUE AND created_at IS NOT NULL"
 _OURS = "(app_id IS NULL OR app_id NOT IN (SELECT id FROM app WHERE origin <> ?))"
 
 
@@ -98,7 +103,7 @@ class Database:
                 self._known_until,
                 self._clock,
                 reading,
-                backlog=lambda: database_backlog(self._rows, reading.origin),
+                backlog=lambda: database_backlog(self._rows, reading.origin, self._clock()),
                 sleep=stop.sleep,
                 on_progress=(lambda stream, records: tell(stream, records, None)) if tell else None,
                 stop=stop,
@@ -166,12 +171,14 @@ class Database:
             raise
 
 
-def database_backlog(rows: Rows, origin: str) -> Backlog:
+def database_backlog(rows: Rows, origin: str, now: datetime) -> Backlog:
     """Open runs and messages, and the apps, knowledge bases and ratings that stand, whoever told of them.
 
     Those known to be another Dify's are left out.
     """
+    ended = f"SELECT id, created_at FROM run WHERE {_ENDED} AND created_at >= ? AND {_OURS}"
     return Backlog(
+        ended_runs={str(key): cast("datetime", at) for key, at in rows(ended, [now - ENDED_BEHIND, origin])},
         open_runs=_instants(rows, f"SELECT id, created_at FROM run WHERE {_OPEN} AND {_OURS}", origin),
         open_messages=_instants(rows, f"SELECT id, created_at FROM message WHERE {_OPEN} AND {_OURS}", origin),
         apps=_workspaces(rows, "app", origin),

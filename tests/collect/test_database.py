@@ -27,7 +27,7 @@ def store() -> Iterator[Store]:
 def pull(store: Store, dsn: str, now: datetime, reading: Reading | None = None) -> None:
     """One pass, as a service does it."""
     pulls = pull_database(
-        dsn, store.put, store.watermark, lambda: now, reading, backlog=lambda: database_backlog(store.rows, "dify")
+        dsn, store.put, store.watermark, lambda: now, reading, backlog=lambda: database_backlog(store.rows, "dify", now)
     )
     assert all(one.is_complete for one in pulls)
 
@@ -66,12 +66,12 @@ def test_a_database_pulled_twice_is_stored_once(
 def test_what_is_open_is_found_again_until_it_is_stale(store: Store, postgres_server: Postgres, sample_template: str):
     dsn = postgres_server.dsn(sample_template)
     pull(store, dsn, AFTERWARDS)
-    waiting = database_backlog(store.rows, "dify")
+    waiting = database_backlog(store.rows, "dify", AFTERWARDS)
     assert (len(waiting.open_runs), len(waiting.apps), len(waiting.ratings)) == (10, 8, 9)
 
     pull(store, dsn, AFTERWARDS + timedelta(days=2))
 
-    assert not database_backlog(store.rows, "dify").open_runs
+    assert not database_backlog(store.rows, "dify", AFTERWARDS).open_runs
     assert store.rows("SELECT count(*) FROM run WHERE status = 'stale' AND leaves_known") == [(10,)]
 
 

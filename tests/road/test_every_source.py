@@ -40,7 +40,6 @@ from collector.records import (
     Release,
     Run,
     Statistic,
-    User,
 )
 from tests.collect.shelf import Shelf
 from tests.demo.conftest import NOW
@@ -52,6 +51,9 @@ from tests.servers.postgres import Postgres, dify_template, postgres_server
 __all__ = ["dify_template", "heard", "postgres_server"]
 
 API, DATABASE, TAP = "api", "database", "tap"
+
+LATE = timedelta(hours=25)
+"""What never ended is given up by then, and its nodes are read over the API, too; the database tells them at once."""
 
 Facts = dict[tuple[str, str], Any]
 
@@ -112,7 +114,6 @@ APART: Sequence[Apart] = (
     *(
         Apart(kind, field, _apart(TAP, DATABASE), _same_second, "a stream tells whole seconds, too")
         for kind, field in (
-            (Run, "created_at"),
             (Run, "finished_at"),
             (NodeExecution, "created_at"),
             (NodeExecution, "finished_at"),
@@ -126,6 +127,16 @@ APART: Sequence[Apart] = (
         _apart(TAP, DATABASE),
         lambda one, other: {one, other} == {"stopped", "running"},
         "Dify never ends the row of a run that somebody stopped; the stream says that it was",
+    ),
+    *(
+        Apart(
+            kind,
+            "status",
+            _apart(TAP, DATABASE),
+            lambda one, other: (one, other) == ("stopped", "succeeded"),
+            "an answer that somebody stopped is `normal` in Dify's table, and nothing there tells it from a whole one",
+        )
+        for kind in (Message, ModelCall)
     ),
     Apart(
         Run,
@@ -174,10 +185,10 @@ class Site:
     database: str
     heard: Sequence[Sequence[Record]]
 
-    def told(self, *order: str) -> Shelf:
+    def told(self, *order: str, after: timedelta = timedelta(minutes=20)) -> Shelf:
         """A store to which these sources spoke in this order, ten minutes between two."""
         road = Road(self.world, debug_runs=True, node_budget=None, budget=timedelta(hours=1))
-        road.clock.forward(minutes=20)
+        road.clock.now += after
         for who in order:
             if who == API:
                 asyncio.run(self._pull(road))
@@ -229,7 +240,7 @@ def differences(one: Facts, other: Facts) -> Iterator[tuple[Any, str, Any, Any]]
 @pytest.mark.parametrize("place", ["past", "live"])
 def test_the_api_and_the_database_tell_the_same(place: str, request: pytest.FixtureRequest):
     site: Site = request.getfixturevalue(place)
-    api, database = facts_of(site.told(API)), facts_of(site.told(DATABASE))
+    api, database = facts_of(site.told(API, after=LATE)), facts_of(site.told(DATABASE, after=LATE))
 
     assert unexplained(api, database, API, DATABASE) == []
     for who, facts, others in ((API, api, database), (DATABASE, database, api)):
@@ -272,7 +283,11 @@ def unexplained(one: Facts, other: Facts, *sources: str) -> list[tuple[Any, ...]
     ]
 
 
-ORDERS = sorted({order for size in (2, 3, 4) for order in permutations((TAP, API, DATABASE, DATABASE, API), size)})
+ORDERS = [
+    order
+    for once in permutations((TAP, API, DATABASE))
+    for order in (once, (*once, once[0]))  # who spoke first speaks once more at the end
+]
 
 
 def test_the_database_knows_every_call_that_happened(live: Site, past: Site):
@@ -288,9 +303,13 @@ def test_the_database_knows_every_call_that_happened(live: Site, past: Site):
         assert {currency: cost for currency, cost in priced.items() if cost} == wanted
 
 
-@pytest.mark.parametrize("order", [order for order in ORDERS if set(order) == {TAP, API, DATABASE}], ids=" ".join)
+@pytest.mark.parametrize("order", ORDERS, ids=" ".join)
 def test_whoever_speaks_first_the_ledger_ends_the_same(live: Site, order: tuple[str, ...], ended: Facts):
-    assert settled(live.told(*order)) == ended
+    """What a tap heard last, the next pass takes up."""
+    found = settled(live.told(*order, *([DATABASE] if order[-1] == TAP else [])))
+
+    wrong = {key for key in found.keys() | ended.keys() if found.get(key) != ended.get(key)}
+    assert [(found.get(key), ended.get(key)) for key in wrong] == []
 
 
 @pytest.fixture(scope="module")
@@ -347,8 +366,3 @@ _INSTANTS = ("created_at", "updated_at")
 def _anonymous(fact: Any) -> Any:
     """Without who told it, and when."""
     return msgspec.structs.replace(fact, source="", seen_at=NOW)
-
-
-def test_an_account_knows_its_workspace_where_one_is_asked_for(past: Site):
-    """Beside the table: the database tells an account's workspace only of the one that is read."""
-    assert {user.workspace_id for user in past.told(DATABASE).of(User).values() if user.kind == "account"} == {None}

@@ -73,6 +73,7 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     meanwhile is not taken for gone."""
 
     open_runs: Mapping[str, datetime] = {}  # id -> created_at, of runs neither final nor stale
+    ended_runs: Mapping[str, datetime] = {}  # the same of runs that somebody else said have ended, their nodes unread
     open_messages: Mapping[str, datetime] = {}  # the same of messages
     apps: Mapping[str, str | None] = {}  # id -> workspace, of apps not deleted
     datasets: Mapping[str, str | None] = {}  # the same of knowledge bases

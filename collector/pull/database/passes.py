@@ -225,21 +225,28 @@ class Pass:
         return self._reader.read(stream, self._since(stream), self._reading.until)
 
     def _reread_runs(self, since: datetime) -> list[Run]:
-        """The runs that were open and begin before this pass's period; those that are gone are stale in time."""
-        missing = {run: at for run, at in self._backlog.open_runs.items() if at < since}
+        """The runs that were open, or unread, and begin before this pass's period; open ones that are gone are stale in
+        time."""
+        waiting = {**self._backlog.open_runs, **self._backlog.ended_runs}
+        missing = {run: at for run, at in waiting.items() if at < since}
         if not missing:
             return []
         batches = self._reader.reread_runs(list(missing), min(missing.values()))
         found = [run for batch in batches for run in _only(Run, batch)]
         for run in found:
             missing.pop(run.id, None)
+        missing = {run: at for run, at in missing.items() if run in self._backlog.open_runs}
         stale = gone.stale_runs(missing, self._started - self._reading.open_run_max_age, self._started)
         self._reader.unread.update(run.id for run in stale)
         return found + stale
 
     def _with_leaves(self, run: Run) -> Run:
-        """All nodes of a run are known when they were read, and it ended within the period they were read of."""
+        """All nodes of a run are known when they were read, and it ended within the period they were read of.
+
+        A run that somebody stopped never ends in Dify's table: that it has, is known from who heard it.
+        """
         is_over = run.status == STALE or (run.is_final and (run.finished_at or NEVER) < self._nodes_until)
+        is_over = is_over or run.id in self._backlog.ended_runs
         if not (self._are_leaves_known and is_over) or run.id in self._reader.unread:
             return run
         return msgspec.structs.replace(run, leaves_known=True)

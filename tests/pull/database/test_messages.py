@@ -146,3 +146,68 @@ def test_a_deleted_conversation_is_told_still(world: World):
     world.pull()
 
     assert world.get(Conversation, "conversation").is_debug is True
+
+
+EMPTY = {"answer": "", "message_tokens": 0, "answer_tokens": 0, "provider_response_latency": 0, "total_price": 0}
+
+
+def has_rounds(world: World, *rounds: tuple[int, int, str | None, str | None]) -> None:
+    """Rounds of an agent: tokens in and out, price and currency."""
+    for number, (tokens_in, tokens_out, price, currency) in enumerate(rounds):
+        told = {"message_token": tokens_in, "answer_token": tokens_out, "total_price": price, "currency": currency}
+        made = {"created_by_role": "end_user", "created_by": key("user"), "position": number}
+        world.insert("message_agent_thoughts", {"message_id": key("message"), **told, **made})
+
+
+class TestRoundsOfAnAgent:
+    def test_of_an_answer_nobody_waited_for_they_are_all_that_tells_what_was_spent(self, world: World):
+        world.has_a_message(**EMPTY, app_mode="agent-chat")
+        has_rounds(world, (32, 17, "0.0000150", "USD"), (96, 24, "0.0000288", "USD"))
+        world.pull()
+        assert not world.all(ModelCall)
+
+        world.now += timedelta(minutes=20)
+        world.pull()
+
+        (call,) = world.all(ModelCall)
+        assert (call.status, call.input_tokens, call.output_tokens, call.tokens) == ("stopped", 128, 41, 169)
+        assert (call.cost, call.currency, call.model_name) == (Decimal("0.0000438"), "USD", "gpt-4o-mini")
+        assert (world.get(Message, "message").status, world.get(Message, "message").reported_input_tokens) == (
+            "stale",
+            None,
+        )
+
+    def test_of_an_answer_that_failed_or_was_stopped_too(self, world: World):
+        world.has_a_message(**EMPTY, app_mode="agent-chat", status="error", error="429 too many requests")
+        has_rounds(world, (32, 17, "0.0000150", "USD"))
+
+        world.pull()
+
+        (call,) = world.all(ModelCall)
+        assert (call.status, call.tokens, call.error_class) == ("failed", 49, "rate_limited")
+        assert world.get(Message, "message").reported_input_tokens == 0  # as Dify has it
+
+    def test_of_a_whole_answer_they_are_its_parts_and_never_added(self, world: World):
+        world.has_a_message(app_mode="agent-chat")
+        has_rounds(world, (32, 17, "0.0000150", "USD"), (38, 13, "0.0000850", "USD"))
+
+        world.pull()
+
+        assert [call.tokens for call in world.all(ModelCall)] == [100]
+
+    def test_currencies_are_never_added(self, world: World):
+        world.has_a_message(**EMPTY, app_mode="agent-chat", status="error")
+        has_rounds(world, (1, 1, "0.1", "USD"), (1, 1, "0.2", "CNY"))
+
+        world.pull()
+
+        (call,) = world.all(ModelCall)
+        assert (call.tokens, call.cost, call.currency) == (4, None, None)
+
+    def test_without_rounds_nothing_is_made_up(self, world: World):
+        world.has_a_message(**EMPTY, app_mode="agent-chat")
+        world.now += timedelta(minutes=20)
+
+        world.pull()
+
+        assert not world.all(ModelCall)

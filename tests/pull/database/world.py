@@ -13,7 +13,7 @@ from psycopg import sql
 
 from collector.errors import StoreError
 from collector.pull.database import Backlog, Reading, pull_database
-from collector.records import App, Feedback, Message, Pull, Record, Run, Watermark
+from collector.records import App, Dataset, Feedback, Message, Pull, Record, Run, Watermark
 from tests.servers.postgres import Postgres
 
 R = TypeVar("R", bound=Record)
@@ -88,6 +88,7 @@ class World:
             open_runs=waiting[Run],
             open_messages=waiting[Message],
             apps={app.id: app.workspace_id for app in self.all(App) if app.deleted_at is None},
+            datasets={one.id: one.workspace_id for one in self.all(Dataset) if one.deleted_at is None},
             ratings=frozenset(one.id for one in self.all(Feedback) if one.rating != "withdrawn"),
         )
 
