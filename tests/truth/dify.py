@@ -41,7 +41,6 @@ class Known:
     is_debug: bool
     spent: Spent | None
     has_split: bool = True  # input and output apart, cached and reasoning tokens
-    has_price: bool = True
 
 
 @dataclass
@@ -116,9 +115,11 @@ class Dify:
         self.runs: list[Run] = []
         self.messages: list[Message] = []
         self.known: dict[str, Known] = {}
+        self._named = 0
 
     def name(self) -> str:
-        return str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
+        self._named += 1
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, str(self._named)))
 
     def ask(self, request: Request) -> Run:
         """A request to an app with nodes."""
@@ -295,10 +296,7 @@ class _Play:
         before, self.inside = self.inside, 0
         rounds = [
             self.side_by_side(
-                [
-                    self.step(inner, {f"{step.kind}_id": node.node_id, f"{step.kind}_index": place})
-                    for inner in each
-                ]
+                [self.step(inner, {f"{step.kind}_id": node.node_id, f"{step.kind}_index": place}) for inner in each]
             )
             for place, each in enumerate(step.rounds)
         ]
@@ -309,7 +307,7 @@ class _Play:
             again = 0
         self.total = max(self.total + again, 0)
         self.inside += before
-        start, *_, end = *_whole(node),
+        start, *_, end = (*_whole(node),)
         return [start, *self.side_by_side(rounds), end]
 
     def _tool(self, step: Tool, around: Json) -> list[Moment]:
@@ -334,7 +332,7 @@ def _whole(node: Node) -> list[Moment]:
     return [Moment("start", node), *[Moment("retry", node)] * node.attempts, Moment("end", node)]
 
 
-PROMPTS = [{"role": "user", "text": "usage and \"model_name\" of 苹果", "files": []}]
+PROMPTS = [{"role": "user", "text": 'usage and "model_name" of 苹果', "files": []}]
 NOTHING = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "total_price": "0.0", "currency": "USD"}
 
 

@@ -147,7 +147,12 @@ spendings = st.builds(
     st.sampled_from(["USD", "RMB"]),
 )
 calls = st.builds(
-    Call, st.sampled_from(CALLING), spendings, st.integers(0, 2), st.integers(1, 3), st.sampled_from([False] * 4 + [True])
+    Call,
+    st.sampled_from(CALLING),
+    spendings,
+    st.integers(0, 2),
+    st.integers(1, 3),
+    st.sampled_from([False] * 4 + [True]),
 )
 plain = (
     calls
@@ -166,9 +171,15 @@ def _nested(inner: st.SearchStrategy[Step]) -> st.SearchStrategy[Step]:
 
 
 steps = st.lists(st.recursive(plain, _nested, max_leaves=8), min_size=1, max_size=4).map(tuple)
-requests = st.builds(Request, steps, st.sampled_from(Fate), st.booleans(), st.sampled_from([False] * 4 + [True]), st.booleans())
+requests = st.builds(
+    Request, steps, st.sampled_from(Fate), st.booleans(), st.sampled_from([False] * 4 + [True]), st.booleans()
+)
 talks = st.builds(
-    Talk, st.sampled_from(["chat", "completion", "agent-chat"]), st.none() | spendings, st.sampled_from(Fate), st.integers(0, 3)
+    Talk,
+    st.sampled_from(["chat", "completion", "agent-chat"]),
+    st.none() | spendings,
+    st.sampled_from(Fate),
+    st.integers(0, 3),
 )
 
 EVERYTHING = (

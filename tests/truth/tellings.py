@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from msgspec.structs import replace
@@ -76,9 +76,7 @@ def _console_message(message: Message, seen_at: datetime) -> list[Record]:
         "agent_thoughts": [{"tokens": sum(message.tokens)}] * message.thoughts,
         "created_at": AT,
     }
-    return message_facts(
-        raw, telling, message.mode, conversation=None, model=None, open_for=timedelta(minutes=10)
-    )
+    return message_facts(raw, telling, message.mode, conversation=None, model=None, open_for=timedelta(minutes=10))
 
 
 def _run_json(run: Run) -> Json:
@@ -214,15 +212,14 @@ def cut_stream(dify: Dify, part: Run | Message, seen_at: datetime) -> list[Recor
 
 def web_stream(dify: Dify, part: Run | Message, seen_at: datetime) -> list[Record]:
     """The stream of a web app: nodes come without anything inside, totals as ever."""
-    found = []
-    for session in _sessions(dify, part):
-        found.append([_hollow(each) if each["event"] in _NODE_EVENTS else each for each in session])
-    return _heard(dify, part, seen_at, found)
+    sessions = [
+        [_hollow(each) if each["event"] in _NODE_EVENTS else each for each in session]
+        for session in _sessions(dify, part)
+    ]
+    return _heard(dify, part, seen_at, sessions)
 
 
-_NODE_EVENTS = frozenset(
-    ("node_started", "node_retry", "node_finished", "iteration_completed", "loop_completed")
-)
+_NODE_EVENTS = frozenset(("node_started", "node_retry", "node_finished", "iteration_completed", "loop_completed"))
 
 
 def _hollow(told: Event) -> Event:
@@ -258,7 +255,8 @@ def _sessions(dify: Dify, part: Run | Message) -> list[list[Event]]:
         nodes = [{**each, "message_id": message, "conversation_id": part.message.conversation_id} for each in nodes]  # type: ignore[union-attr]
     if (0, 8) <= dify.version < (1, 9):
         nodes.insert(0, event("parallel_branch_started", run=part.id, data={"parallel_id": "p", "created_at": AT}))
-    begin, end = started(run=part.id, message=message), _end(dify, part, message)
+    inputs = {"sys.app_id": part.app_id, "sys.user_id": "anna"}
+    begin, end = started(run=part.id, message=message, inputs=inputs), _end(dify, part, message)
     if not part.request.pauses or dify.version < (1, 13):
         return [[begin, *nodes, *end]]
     # a pause: the run goes on in another stream, which repeats what had ended without its usage
@@ -266,10 +264,12 @@ def _sessions(dify: Dify, part: Run | Message) -> list[list[Event]]:
     before, after = nodes[:place], nodes[place:]
     paused = [
         event("human_input_required", run=part.id, data={"form_id": "f"}),
-        event("workflow_paused", run=part.id, message=message, data={"id": part.id, "status": "paused", "total_tokens": 1}),
+        event(
+            "workflow_paused", run=part.id, message=message, data={"id": part.id, "status": "paused", "total_tokens": 1}
+        ),
     ]
     again = [_hollow(each) for each in before if each["event"] == "node_finished"]
-    resumed = started(run=part.id, message=message, reason="resumption")
+    resumed = started(run=part.id, message=message, inputs=inputs, reason="resumption")
     return [[begin, *before, *paused], [{"event": "ping"}, resumed, *again, *after, *end]]
 
 
@@ -319,7 +319,3 @@ def _talk_events(message: Message) -> Iterator[Event]:
     else:
         nothing = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "total_price": "0", "currency": "USD"}
         yield {**message_end(usage or nothing, message=message.id), "conversation_id": message.conversation_id}
-
-
-def utc(second: int) -> datetime:
-    return datetime.fromtimestamp(second, UTC)
