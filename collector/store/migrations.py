@@ -496,6 +496,7 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(7, "an app says how many of its runs are missing", ("ALTER TABLE app ADD COLUMN missing_runs BIGINT",)),
 )
 
 LATEST = MIGRATIONS[-1].number
