@@ -68,6 +68,7 @@ class App(Record, frozen=True, kw_only=True):
     updated_at: Instant | None = None  # UTC
     deleted_at: Instant | None = None  # UTC; when we noticed
     origin: str | None = None  # our name for the Dify it is in; None: read before there was more than one
+    missing_runs: int | None = None  # that Dify counts and nothing brought; None: not compared
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -302,7 +303,7 @@ class Pull(Record, frozen=True, kw_only=True):
     records: int
     parse_failures: int  # records set aside
     error_class: str | None = None  # unauthorized, forbidden, not_found, unavailable, store, _OTHER
-    is_complete: bool  # the walk reached the watermark
+    is_complete: bool  # the walk reached the watermark, and nothing is known to be missing
     origin: str | None = None  # our name for the Dify it asked; None: read before there was more than one
 
 

@@ -18,8 +18,13 @@ ROOT = Path(__file__).parents[1]
 # Shared machines stall now and then: no example fails for being slow.
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("long", deadline=None, print_blob=True, max_examples=2000)
+settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "here"))
+
+
+def examples(share: float) -> settings:
+    """So much of the profile's examples, for stories that take longer than most."""
+    return settings(max_examples=max(1, round(settings().max_examples * share)))
 
 
 def debian_packages() -> dict[str, str]:

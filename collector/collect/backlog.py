@@ -155,10 +155,10 @@ class Backlog:
         )
         return next((str(key) for (key,) in self._rows(sql, [app_id, at, triggered_from])), None)
 
-    def run_count(self, app_id: str, at: datetime, triggered_from: str) -> int:
-        """How many runs we know of those created at `at` or later."""
-        sql = "SELECT count(*) FROM run WHERE app_id = ? AND created_at >= ? AND triggered_from = ?"
-        ((found,),) = self._rows(sql, [app_id, at, triggered_from])
+    def run_count(self, app_id: str, at: datetime | None, triggered_from: str) -> int:
+        """How many runs we know of those created at `at` (None: ever) or later."""
+        sql = "SELECT count(*) FROM run WHERE app_id = ? AND (? IS NULL OR created_at >= ?) AND triggered_from = ?"
+        ((found,),) = self._rows(sql, [app_id, at, at, triggered_from])
         return int(cast("int", found))
 
     def ratings(self, app_id: str) -> list[Feedback]:

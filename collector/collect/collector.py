@@ -20,6 +20,7 @@ import msgspec
 import structlog
 
 from collector.collect.backlog import Backlog, Rows, UnreadConversation
+from collector.collect.completeness import Completeness
 from collector.collect.listings import Listings
 from collector.collect.passes import Clock, Options, Pass, Progress, Put, Question, ReadWatermark
 from collector.collect.releases import Releases
@@ -121,8 +122,9 @@ class Collector:
         self._options = options or Options()
         rules = Rules(open_run_max_age=self._options.open_run_max_age, message_open_for=self._options.message_open_for)
         self._reader = Reader(console, clock, rules, self._options.origin)
-        self._listings = Listings(self._reader, Backlog(rows), watermark, self.warnings)
         self._backlog = Backlog(rows)
+        self._completeness = Completeness(self._reader, self._backlog, self.warnings)
+        self._listings = Listings(self._reader, self._backlog, watermark, self._completeness)
         self._failures: Counter[str] = Counter()  # by what was asked about
         self._rated_at: dict[str, datetime] = {}  # by app
         self._talked: dict[str, tuple[int | None, int]] = {}  # by conversation: its messages, times asked
@@ -158,6 +160,7 @@ class Collector:
                 await self._talks(one_pass, apps)
             if any(map(one_pass.wants, _LISTED_RUNS)):
                 await self._mentions(one_pass, apps)
+                await self._completeness.compare(one_pass, apps)
             if one_pass.wants(STATISTICS):
                 await self._statistics.read(one_pass, list(apps.values()), self._reader.workspace_id)
             if one_pass.wants(NODES):

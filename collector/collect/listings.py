@@ -6,24 +6,19 @@ so that the next pass goes on where they stopped. Nothing here stores or knows a
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-import structlog
-
 from collector.collect.backlog import Backlog
+from collector.collect.completeness import Completeness
 from collector.collect.passes import Pass, ReadWatermark
 from collector.collect.tally import Tally
 from collector.errors import DifyMetricError
-from collector.pull.endpoints import Endpoint, Paging
+from collector.pull.endpoints import RUNS, Endpoint, Paging
 from collector.pull.reader import Reader, Step
 from collector.records import CONSOLE, App, Conversation, Reach, Run
-
-log = structlog.get_logger()
 
 FIRST_WALKS = 0.5
 """The share of a pass's time after which first walks pause, so that they do not starve what comes after."""
@@ -39,13 +34,13 @@ class _FirstWalk:
 
 
 class Listings:
-    """Reads listings; `warnings` counts what the log warned of."""
+    """Reads listings; before that of an app's runs, `completeness` is told to count them."""
 
-    def __init__(self, reader: Reader, backlog: Backlog, watermark: ReadWatermark, warnings: Counter[str]) -> None:
+    def __init__(self, reader: Reader, backlog: Backlog, watermark: ReadWatermark, completeness: Completeness) -> None:
         self._reader = reader
         self._backlog = backlog
         self._watermark = watermark
-        self._warnings = warnings
+        self._completeness = completeness
         self._paused: dict[tuple[str, str], _FirstWalk] = {}
 
     async def aclose(self) -> None:
@@ -58,9 +53,12 @@ class Listings:
         """One listing of one app. Raises Unauthorized and StoreError."""
         tally = one_pass.tally(endpoint.stream, app, marks=True)
         await one_pass.follow(tally, self._steps(one_pass, app, endpoint, tally))
+        if tally.ties_lost:
+            self._completeness.doubt(app.id)
 
     async def _steps(self, one_pass: Pass, app: App, endpoint: Endpoint, tally: Tally) -> AsyncIterator[Step]:
         options = one_pass.options
+        counted = await self._completeness.count(one_pass, app) if endpoint.stream == RUNS.stream else None
         mark = await one_pass.stored(partial(self._watermark, CONSOLE, endpoint.stream, app.id))
         walk = self._paused.get((endpoint.stream, app.id))
         reach = None
@@ -73,21 +71,26 @@ class Listings:
         if options.back_to is not None:
             # A first pull goes back further than a short back-fill: its watermark would hide what lies between.
             tally.marks = mark is not None or (options.since is not None and options.back_to <= options.since)
-            async for step in self._backwards(one_pass, app, endpoint, tally, reach):
+            async for step in self._backwards(one_pass, app, endpoint, tally, reach, counted):
                 yield step
             return
         if mark is not None:
             return
         if walk is None:
             walk = _FirstWalk(self._reader.listing(endpoint, app, options.since), one_pass.began)
-            if endpoint.stream == "runs" and options.since is None:
-                walk.total = await self._counted(app)
+            walk.total = counted
         walk.newest = one_pass.began
         async for step in self._first_steps(one_pass, app, endpoint, walk, tally):
             yield step
 
     async def _backwards(
-        self, one_pass: Pass, app: App, endpoint: Endpoint, tally: Tally, reach: Reach | None
+        self,
+        one_pass: Pass,
+        app: App,
+        endpoint: Endpoint,
+        tally: Tally,
+        reach: Reach | None,
+        counted: int | None,
     ) -> AsyncIterator[Step]:
         """From where the last back-fill stopped, back to where this one goes; each page says how far that is."""
         back_to = one_pass.options.back_to or one_pass.began
@@ -95,12 +98,10 @@ class Listings:
         if low is not None and low <= back_to:
             return
         triggered_from = endpoint.params.get("triggered_from", "")
-        start, done, total = None, 0, None
-        if endpoint.paging is Paging.CURSOR:
-            total = await self._counted(app) if app.created_at and app.created_at >= back_to else None
-            if low is not None:
-                start = await one_pass.stored(partial(self._backlog.run_from, app.id, low, triggered_from))
-                done = await one_pass.stored(partial(self._backlog.run_count, app.id, low, triggered_from))
+        start, done, total = None, 0, counted
+        if endpoint.paging is Paging.CURSOR and low is not None:
+            start = await one_pass.stored(partial(self._backlog.run_from, app.id, low, triggered_from))
+            done = await one_pass.stored(partial(self._backlog.run_count, app.id, low, triggered_from))
         async for step in self._reader.listing(endpoint, app, back_to, start, low):
             done += sum(isinstance(record, Run | Conversation) for record in step.records) + step.parse_failures
             total = total if total is not None else step.total
@@ -134,26 +135,6 @@ class Listings:
                 walk.steps = self._reader.listing(endpoint, app, one_pass.options.since, walk.cursor)
                 self._paused[key] = walk
             raise
-        self._compare(walk, tally)
-
-    def _compare(self, walk: _FirstWalk, tally: Tally) -> None:
-        """Warn when Dify counts more runs than it listed."""
-        if walk.total and walk.listed < walk.total:
-            self._warnings["listing_incomplete"] += 1
-            tally.missing = walk.total - walk.listed
-            log.warning(
-                "listing incomplete",
-                stream=tally.stream,
-                app=tally.name,
-                listed=walk.listed,
-                counted=walk.total,
-                next="runs created at one instant cannot all be listed; app logs and messages bring those they name",
-            )
-
-    async def _counted(self, app: App) -> int | None:
-        with suppress(DifyMetricError):  # only a comparison: the walk itself will say what is wrong
-            return await self._reader.run_count(app)
-        return None
 
 
 def _oldest(step: Step) -> datetime | None:

@@ -42,6 +42,7 @@ class Tally:
     error: DifyMetricError | None = None
     is_interrupted: bool = False  # goes on in the next pass
     missing: int = 0  # that Dify counts and does not list: reading again would not bring them
+    ties_lost: bool = False  # more were created at one instant than a page holds
 
     @property
     def is_complete(self) -> bool:
@@ -57,6 +58,7 @@ class Tally:
         self.pages += step.requests > 0
         self.records += len(step.records)
         self.parse_failures += step.parse_failures
+        self.ties_lost |= step.ties_lost
 
     def fail(self, error: DifyMetricError) -> None:
         """Note an error; the first one names the pass's error class."""
@@ -79,7 +81,7 @@ class Tally:
             records=self.records,
             parse_failures=self.parse_failures,
             error_class=error_name(self.error) if self.error else None,
-            is_complete=self.is_complete and not self.missing,
+            is_complete=self.is_complete and not self.missing and not self.ties_lost,
             origin=self.origin,
         )
 

@@ -159,6 +159,7 @@ FAMILIES: tuple[Family, ...] = (
             "stream",
         ),
     ),
+    Family("dify_metric_missing_runs", "missing_runs", (WORKSPACE, APP), "gauge"),
     Family(
         "dify_metric_last_success_timestamp_seconds",
         "last_complete_pull",

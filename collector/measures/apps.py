@@ -17,4 +17,17 @@ APPS = Measure(
     help="Apps that exist in Dify; of now, whatever the period.",
 )
 
-MEASURES = (APPS,)
+MISSING_RUNS = Measure(
+    name="missing_runs",
+    kind=Kind.TOTAL,
+    record=App,
+    column="missing_runs",
+    at=None,
+    unit="runs",
+    title="Missing runs",
+    title_zh="缺少的运行",
+    help="Runs that Dify counts and no listing, log or message brought, as of the last comparison of each app; of now, "
+    "whatever the period.",
+)
+
+MEASURES = (APPS, MISSING_RUNS)

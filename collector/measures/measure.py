@@ -100,6 +100,16 @@ STALE_MESSAGES = Flag(
 )
 
 
+RUNS_MISSING = Flag(
+    name="runs_missing",
+    record=Run,
+    where="run.app_id IN (SELECT app.id FROM app WHERE app.missing_runs > 0)",
+    title="Runs missing",
+    title_zh="缺少运行记录",
+    help="Runs of apps of which Dify counts more runs than it lists: runs created at one instant cannot all be listed.",
+)
+
+
 @dataclass(frozen=True)
 class Rounding:
     """To so many digits behind the point: as Python rounds a float, or (`is_decimal`) exactly divided, half to even.

@@ -5,7 +5,7 @@ A run counts in the period in which it was started. Runs of the console's test b
 
 from __future__ import annotations
 
-from collector.measures.measure import INSTANT, STALE_RUNS, Kind, Measure, count, ratio, spread
+from collector.measures.measure import INSTANT, RUNS_MISSING, STALE_RUNS, Kind, Measure, count, ratio, spread
 from collector.records import NodeExecution, Run
 
 FINAL = "is_final"
@@ -17,7 +17,7 @@ RUNS = count(
     title="Runs",
     title_zh="运行次数",
     help="Workflow runs started, whatever became of them.",
-    flags=(STALE_RUNS,),
+    flags=(STALE_RUNS, RUNS_MISSING),
 )
 FINISHED_RUNS = count(
     "finished_runs",

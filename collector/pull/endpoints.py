@@ -64,10 +64,11 @@ APPS = Endpoint(
     paging=Paging.NUMBERED,
     parse=lambda raw, telling: [app_fact(raw, telling)],
 )
-RUNS = _app_runs("runs", "/apps/{app_id}/workflow-runs", "app-run")
+APP_RUN = "app-run"
+RUNS = _app_runs("runs", "/apps/{app_id}/workflow-runs", APP_RUN)
 DEBUG_RUNS = _app_runs("debug-runs", "/apps/{app_id}/workflow-runs", "debugging")
 # These name conversation and message too.
-CHATFLOW_RUNS = _app_runs("runs", "/apps/{app_id}/advanced-chat/workflow-runs", "app-run")
+CHATFLOW_RUNS = _app_runs("runs", "/apps/{app_id}/advanced-chat/workflow-runs", APP_RUN)
 CHATFLOW_DEBUG_RUNS = _app_runs("debug-runs", "/apps/{app_id}/advanced-chat/workflow-runs", "debugging")
 APP_LOGS = Endpoint(
     stream="app-logs",  # the only listing of runs started by webhook, schedule or plugin

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -57,6 +57,9 @@ HANGS_AFTER = timedelta(minutes=30)
 
 WITHDRAWN = "withdrawn"
 
+SPANS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)), ("s", timedelta(seconds=1)))
+"""How Dify writes a time to look back."""
+
 
 @dataclass
 class Step:
@@ -69,6 +72,13 @@ class Step:
     cursor: str | None = None  # where the listing can be taken up behind this page
     ties_lost: bool = False
     marks: list[Mark] = field(default_factory=list)  # what is complete once its records are stored
+
+
+class RunCount(NamedTuple):
+    """How many runs there are, of those created at `since` or later (None: of all)."""
+
+    total: int
+    since: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,13 +168,22 @@ class Reader:
         async for page in pages:
             yield self._step(page, endpoint, self._telling(app.id))
 
-    async def run_count(self, app: App) -> int | None:
-        """How many app runs Dify has of an app; None where it does not say (before 1.10)."""
+    async def run_count(self, app: App, within: timedelta | None = None) -> RunCount | None:
+        """How many app runs Dify has of an app, `within` that time at most; None where it does not say (before 1.10).
+
+        Dify takes whole days, hours, minutes or seconds, so it may be asked about a little less than `within`.
+        """
+        asked = {"triggered_from": endpoints.APP_RUN}
+        if within is not None:
+            unit, length = next(((u, each) for u, each in SPANS if within >= each), SPANS[-1])
+            number = max(within // length, 1)
+            asked["time_range"], within = f"{number}{unit}", number * length
+        since = None if within is None else self._clock() - within
         try:
-            told = await self.console.get(endpoints.RUN_COUNT, {"triggered_from": "app-run"}, app_id=app.id)
-            return integer(told, "total")
+            total = integer(await self.console.get(endpoints.RUN_COUNT, asked, app_id=app.id), "total")
         except (NotFound, Rejected, Forbidden, ShapeError):
             return None
+        return None if total is None else RunCount(total, since)
 
     async def run(self, run: Run) -> Step:
         """A run that was not final, read again: final by now, still open, or stale.
@@ -235,6 +254,7 @@ class Reader:
             step.records += facts
             step.requests += 1
             step.parse_failures += failures
+            step.ties_lost |= page.ties_lost
         return step
 
     async def completion(self, conversation: Conversation, app: App) -> Step:

@@ -596,6 +596,7 @@ MIGRATIONS = (
             "DROP TABLE reach_of_one",
         ),
     ),
+    Migration(11, "an app says how many of its runs are missing", ("ALTER TABLE app ADD COLUMN missing_runs BIGINT",)),
 )
 
 LATEST = MIGRATIONS[-1].number

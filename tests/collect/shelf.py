@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from collector.errors import StoreError
-from collector.records import FACTS, DatasetDay, Pull, Record, Release, Statistic, Stored, Watermark
+from collector.records import FACTS, App, DatasetDay, Pull, Record, Release, Statistic, Stored, Watermark
 from collector.store import Store, open_store
 from collector.store.tables import table_of
 
@@ -47,8 +47,8 @@ class Shelf:
     def told(self) -> dict[tuple[str, str], Any]:
         """Everything known about Dify, without who said so and when: what must not depend on how it was read.
 
-        Days on which Dify tells of nothing are known from the first reading on, and what a knowledge base held only
-        by who looked on that day, so both are left out.
+        Days on which Dify tells of nothing are known from the first reading on, what a knowledge base held only by who
+        looked on that day, and how many runs are missing only where Dify counts them: all three are left out.
         """
         kinds = (kind for kind in FACTS if kind not in (Pull, Release, DatasetDay))
         facts = ((kind.table, key, fact) for kind in kinds for key, fact in self.of(kind).items())
@@ -60,4 +60,5 @@ class Shelf:
 
 
 def _told(fact: Record) -> Record:
-    return msgspec.structs.replace(fact, source="", seen_at=datetime.min.replace(tzinfo=UTC))
+    unsaid = {"missing_runs": None} if isinstance(fact, App) else {}
+    return msgspec.structs.replace(fact, source="", seen_at=datetime.min.replace(tzinfo=UTC), **unsaid)

@@ -28,7 +28,7 @@ from tests.builders import NOON, a_call, a_conversation, a_feedback, a_message, 
 from tests.conftest import ROOT
 from tests.faces.exposed import OPENMETRICS, SINCE, Exposed, Scraped, exposed
 
-SHOP = an_app(workspace_id="w")
+SHOP = an_app(workspace_id="w", missing_runs=2)
 HELPDESK = an_app(id="helpdesk", name="Help desk", mode="chat", workspace_id="w")
 OF_SHOP = {"workspace_id": "w", "app_id": "shop"}
 OF_HELPDESK = {"workspace_id": "w", "app_id": "helpdesk"}
@@ -212,6 +212,7 @@ BY_HAND: tuple[tuple[str, dict[str, str], float | None], ...] = (
         0,
     ),
     ("dify_metric_parse_failures_total", {"origin": "", "source": "console", "stream": "runs"}, 3),
+    ("dify_metric_missing_runs", {"workspace_id": "w", "app_id": "shop"}, 2),
     (
         "dify_metric_last_success_timestamp_seconds",
         {"origin": "", "source": "console", "stream": "runs"},

@@ -334,7 +334,7 @@ async def test_a_status_of_a_later_version_is_kept_and_read_again(world: World):
         site.dify.rewrite(LISTING, lambda body: change(body, hibernate), times=EVER)
         site.dify.rewrite(LOGS, lambda body: body.replace(b'"succeeded"', b'"hibernating"'), times=EVER)
         site.dify.rewrite(
-            r"/workflow-runs/[^/]+$", lambda body: body.replace(b'"succeeded"', b'"hibernating"'), times=9
+            r"/workflow-runs/[0-9a-f-]{36}$", lambda body: body.replace(b'"succeeded"', b'"hibernating"'), times=9
         )
         assert await site.pull() == set()
         odd = [run for run in site.store.of(Run).values() if run.status == "hibernating"]

@@ -87,9 +87,13 @@ class Road:
 
     def ask(self, *measures: str, tz: str = "UTC", **asked: Any) -> Sequence[dict[str, Any]]:
         """Rows of an answer, as REST gives it."""
-        question = Asked(measure=list(measures), tz=tz, **asked)
-        rows: Sequence[dict[str, Any]] = rest.answered(question, self.store.rows, self.clock()).plain()["rows"]
+        rows: Sequence[dict[str, Any]] = self.answer(*measures, tz=tz, **asked)["rows"]
         return rows
+
+    def answer(self, *measures: str, tz: str = "UTC", **asked: Any) -> dict[str, Any]:
+        """A whole answer, as REST gives it."""
+        question = Asked(measure=list(measures), tz=tz, **asked)
+        return rest.answered(question, self.store.rows, self.clock()).plain()
 
 
 def a_past(**how: Any) -> World:

@@ -1,6 +1,7 @@
 SELECT
   count(*) AS runs,
-  count(*) FILTER (WHERE run.status = 'stale') AS flag_stale
+  count(*) FILTER (WHERE run.status = 'stale') AS flag_stale,
+  count(*) FILTER (WHERE run.app_id IN (SELECT app.id FROM app WHERE app.missing_runs > 0)) AS flag_runs_missing
 FROM run
 WHERE run.created_at >= $since
   AND run.created_at < $until

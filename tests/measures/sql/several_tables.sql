@@ -1,7 +1,8 @@
 SELECT
   coalesce(run.workspace_id, app.workspace_id) AS workspace_id,
   count(*) AS runs,
-  count(*) FILTER (WHERE run.status = 'stale') AS flag_stale
+  count(*) FILTER (WHERE run.status = 'stale') AS flag_stale,
+  count(*) FILTER (WHERE run.app_id IN (SELECT app.id FROM app WHERE app.missing_runs > 0)) AS flag_runs_missing
 FROM run
 LEFT JOIN app ON app.id = run.app_id
 WHERE run.created_at >= $since
