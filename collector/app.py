@@ -27,17 +27,17 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp
 
 import collector
-from collector import paying
+from collector import health, paying
 from collector.backfill import BackFill
 from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
 from collector.errors import SettingsError
-from collector.faces import backfill, intake, payers, prometheus, reconciliation, rest
+from collector.faces import aside, backfill, intake, payers, prometheus, reconciliation, rest
 from collector.faces.prometheus import Exposition, Tally
 from collector.faces.readings import Readings
 from collector.paying import Paying, Rows
 from collector.pull.console import Console
-from collector.records import BROKER, CONSOLE, Mark, Pull, Record, Stored
+from collector.records import Mark, Pull, Record, Stored
 from collector.running import whereabouts
 from collector.schedule import Schedule
 from collector.settings import Settings
@@ -161,6 +161,7 @@ class Service:
                 streams=STREAM_NAMES,
             )
         )
+        app.include_router(aside.router(lambda: health.listed(self.store.rows)))
         app.include_router(payers.router(self.payer_report if self.paying else None))
         app.include_router(prometheus.router(self._exposition()))
 
@@ -223,39 +224,12 @@ class Service:
         yield Tally(
             reconciliation.METRIC, reconciliation.METRIC_HELP, reconciliation.METRIC_LABELS, watch.values, False
         )
-        if not self.sources:
-            return
-        yield Tally(
-            "dify_metric_source_up",
-            "Whether the last pass over Dify's apps, or the last look at its queues, succeeded.",
-            ("origin", "source"),
-            self._up,
-            False,
-        )
-        yield Tally(
-            "dify_metric_source_requests_total",
-            "Requests to Dify, retries included, since this process began; code is the HTTP status or what went wrong.",
-            ("origin", "source", "endpoint", "code"),
-            lambda: {
-                (name, CONSOLE, *key): float(number)
-                for name, dify in self.consoles.items()
-                for key, number in dify.requests.items()
-            },
-        )
+        yield from health.tallies(self.sources, self.store.rows)
 
     @property
     def consoles(self) -> Mapping[str, Console]:
         """The consoles that are read, by our names for their Difys."""
         return {source.name: source.console for source in self.sources if source.console}
-
-    def _up(self) -> dict[tuple[str, ...], float]:
-        found: dict[tuple[str, ...], float] = {}
-        for each in self.sources:
-            if each.console:
-                found[each.name, CONSOLE] = float(each.is_up)
-            if each.queues:
-                found[each.name, BROKER] = float(each.queues.is_up)
-        return found
 
 
 def serve(settings: Settings) -> None:

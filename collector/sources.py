@@ -7,7 +7,8 @@ budget, schedule and failures: one that is down, slow or locked out delays no ot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -20,8 +21,8 @@ from collector.collect.queues import Queues
 from collector.errors import SettingsError
 from collector.pull.broker import Broker, open_broker
 from collector.pull.console import Access, Console
-from collector.records import Pull
-from collector.schedule import Schedule
+from collector.records import BROKER, CONSOLE, Pull
+from collector.schedule import OUTCOMES, Schedule
 from collector.settings import DifySource, Settings
 from collector.store import Store
 
@@ -49,18 +50,27 @@ class Source:
         """Raises SettingsError where the broker cannot be read here."""
         self.name = given.name
         self.is_up = False
+        self.turns: dict[str, Counter[str]] = {}  # by source of facts: how scheduled passes went
         self._given, self._settings, self._clock = given, settings, clock
         self._put, self._store = put, store
         self._passing = asyncio.Lock()
         self.queues = Queues(broker(given), put, origin=given.name, clock=clock) if given.broker_url else None
         self.console: Console | None = None
         self._collector: Collector | None = None
+        if self.queues is not None:
+            self.turns[BROKER] = Counter(dict.fromkeys(OUTCOMES, 0))
         if given.url:
+            self.turns[CONSOLE] = Counter(dict.fromkeys(OUTCOMES, 0))
             dify, how = console(settings, given, transport), options(settings, given, clock())
             self.console = dify
             self._collector = Collector(
                 dify, put, store.rows, store.watermark, options=how, clock=clock, on_progress=on_progress
             )
+
+    @property
+    def warnings(self) -> Mapping[str, int]:
+        """What was warned of, by collect's WARNINGS; nothing where there is no console."""
+        return self._collector.warnings if self._collector else {}
 
     async def pull(self) -> list[Pull]:
         """One pass over this Dify; passes take turns. Raises StoreError."""
@@ -117,9 +127,13 @@ class Source:
         dify = self.console
         if dify is not None:
             every = self._given.pull_interval or self._settings.pull_interval
-            found.append(Schedule(self.pull, every, stopped=lambda: dify.refused, clock=self._clock))
+            found.append(
+                Schedule(self.pull, every, stopped=lambda: dify.refused, clock=self._clock, counts=self.turns[CONSOLE])
+            )
         if self.queues is not None:
-            found.append(Schedule(self.sample, self._given.broker_interval, clock=self._clock))
+            found.append(
+                Schedule(self.sample, self._given.broker_interval, clock=self._clock, counts=self.turns[BROKER])
+            )
         return found
 
     async def close(self) -> None:

@@ -57,7 +57,23 @@ class Listings:
     async def read(self, one_pass: Pass, app: App, endpoint: Endpoint) -> None:
         """One listing of one app. Raises Unauthorized and StoreError."""
         tally = one_pass.tally(endpoint.stream, app, marks=True)
-        await one_pass.follow(tally, self._steps(one_pass, app, endpoint, tally))
+        await one_pass.follow(tally, self._watched(self._steps(one_pass, app, endpoint, tally), tally))
+
+    async def _watched(self, steps: AsyncIterator[Step], tally: Tally) -> AsyncIterator[Step]:
+        """Warn where a page could not hold all that was created at one instant."""
+        is_told = False
+        async for step in steps:
+            if step.ties_lost and not is_told:
+                is_told = True
+                self._warnings["ties_lost"] += 1
+                log.warning(
+                    "ties lost",
+                    stream=tally.stream,
+                    app=tally.name,
+                    next="of records created at one instant some were not listed; app logs and messages bring runs "
+                    "they name",
+                )
+            yield step
 
     async def _steps(self, one_pass: Pass, app: App, endpoint: Endpoint, tally: Tally) -> AsyncIterator[Step]:
         options = one_pass.options
