@@ -401,7 +401,7 @@ async def test_a_run_set_aside_is_known_by_its_id_and_read_by_another_version(
         assert aside <= set(world.runs)
         assert aside
         assert {each["problem"] for each in listed if each["stream"] == stream} == {
-            "created_at: wanted seconds since 1970"
+            "created_at: wanted seconds since 1970 or an ISO 8601 time"
         }
         assert "secret" not in str(listed)
         metric = await site.metrics()
