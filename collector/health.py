@@ -67,6 +67,13 @@ def tallies(sources: Sequence[Source], rows: Rows) -> Iterator[Tally]:
         lambda: {(each.name, warning): float(number) for each in sources for warning, number in each.warnings.items()},
     )
     yield Tally(
+        "dify_metric_backlog",
+        "Runs whose nodes, and conversations whose messages, the last pass had no time or budget to read.",
+        ("origin", "stream"),
+        lambda: {(each.name, stream): float(left) for each in sources for stream, left in each.backlog.items()},
+        False,
+    )
+    yield Tally(
         "dify_metric_records_set_aside",
         "Records of Dify that could not be read and were not since: GET /api/v1/set-aside lists them.",
         ("origin", "stream"),

@@ -72,6 +72,11 @@ class Source:
         """What was warned of, by collect's WARNINGS; nothing where there is no console."""
         return self._collector.warnings if self._collector else {}
 
+    @property
+    def backlog(self) -> Mapping[str, int]:
+        """Runs and conversations that the last pass left unread, by stream; nothing before the first pass."""
+        return self._collector.backlog if self._collector else {}
+
     async def pull(self) -> list[Pull]:
         """One pass over this Dify; passes take turns. Raises StoreError."""
         if self._collector is None:

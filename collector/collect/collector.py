@@ -96,7 +96,7 @@ async def collect(
 
 
 class Collector:
-    """Pass after pass over one Dify. `warnings` counts what the log warned of, by WARNINGS."""
+    """Pass after pass over one Dify. `warnings` counts what the log warned of, by WARNINGS; `backlog` what is left."""
 
     def __init__(
         self,
@@ -110,6 +110,7 @@ class Collector:
         on_progress: Progress | None = None,
     ) -> None:
         self.warnings: Counter[str] = Counter(dict.fromkeys(WARNINGS, 0))
+        self.backlog: dict[str, int] = {}  # by stream: runs and conversations the last pass left unread
         self._console = console
         self._options = options or Options()
         rules = Rules(open_run_max_age=self._options.open_run_max_age, message_open_for=self._options.message_open_for)
@@ -266,6 +267,7 @@ class Collector:
         batches = self._backlogged(one_pass, fetch, question, TALKS)
         await one_pass.ask(MESSAGES, apps, batches, TALKS)
         left = await one_pass.stored(partial(self._backlog.unread_conversation_counts, readable))
+        self.backlog[MESSAGES] = max(sum(left.values()) - len(vain), 0)
         talking = [app for app in readable.values() if app.mode in TALKING_MODES]
         await self._mark(one_pass, MESSAGES, talking, left, vain)
 
@@ -307,6 +309,7 @@ class Collector:
         batches = self._backlogged(one_pass, fetch, question, LEAVES, self._options.node_budget)
         await one_pass.ask(NODES, apps, batches, LEAVES)
         left = await one_pass.stored(partial(self._backlog.unread_run_counts, apps))
+        self.backlog[NODES] = max(sum(left.values()) - len(vain), 0)
         await self._mark(one_pass, NODES, [app for app in apps.values() if app.mode in FLOW_MODES], left, vain)
 
     async def _backlogged(

@@ -287,6 +287,15 @@ async def test_the_nodes_of_the_newest_runs_come_first_within_the_budget():
     assert store.watermark("console", "node-executions", "shop") is not None
 
 
+async def test_what_a_pass_left_unread_is_told_and_worked_off():
+    runs = [ARun(f"r{n}", NOON + timedelta(seconds=n)) for n in range(10)]
+    collector = a_collector(SmallDify(AnApp("shop", runs=runs)), Shelf(), Watch(), node_budget=4)
+
+    told = [(await collector.collect(), collector.backlog["node-executions"])[1] for _ in range(4)]
+
+    assert told == [6, 2, 0, 0]
+
+
 async def test_a_run_cleaned_away_before_its_nodes_were_read_is_asked_about_once():
     dify, store, watch = SmallDify(AnApp("shop", runs=[ARun("r", nodes=[])])), Shelf(), Watch()
     collector = a_collector(dify, store, watch)
