@@ -27,12 +27,12 @@ from fastapi.responses import RedirectResponse
 from starlette.types import ASGIApp
 
 import collector
-from collector import paying
+from collector import health, paying
 from collector.backfill import BackFill
 from collector.collect.passes import Progress
 from collector.companion import Companion
 from collector.errors import SettingsError, StoreError
-from collector.faces import backfill, events, intake, keys, payers, prometheus, reconciliation, rest
+from collector.faces import aside, backfill, events, intake, keys, payers, prometheus, reconciliation, rest
 from collector.faces.admission import Admission
 from collector.faces.guard import open_to_all, seal, seen
 from collector.faces.prometheus import Exposition, Tally
@@ -40,7 +40,7 @@ from collector.faces.readings import Readings
 from collector.keyring import USED_EVERY, Keyring
 from collector.paying import Paying, Rows
 from collector.pull.console import Console
-from collector.records import BROKER, CONSOLE, DATABASE, Mark, Pull, Record, Stored
+from collector.records import Mark, Pull, Record, Stored
 from collector.running import whereabouts
 from collector.schedule import Schedule
 from collector.settings import Settings
@@ -173,6 +173,7 @@ class Service:
                 ways=self.ways,
             )
         )
+        app.include_router(aside.router(lambda: health.listed(rows)))
         app.include_router(payers.router(self.payer_report if self.paying else None))
         app.include_router(prometheus.router(self._exposition()))
 
@@ -265,49 +266,12 @@ class Service:
                 lambda: {(): float(companion.listen is not None)},
                 False,
             )
-        if not self.sources:
-            return
-        yield Tally(
-            "dify_metric_source_up",
-            "Whether the last pass over Dify's apps, by API or database, or the last look at its queues, succeeded.",
-            ("origin", "source"),
-            self._up,
-            False,
-        )
-        yield Tally(
-            "dify_metric_source_requests_total",
-            "Requests to Dify, retries included, since this process began; code is the HTTP status or what went wrong.",
-            ("origin", "source", "endpoint", "code"),
-            self._requests,
-        )
-
-    def _requests(self) -> dict[tuple[str, ...], float]:
-        found: dict[tuple[str, ...], float] = {
-            (name, CONSOLE, *key): float(number)
-            for name, dify in self.consoles.items()
-            for key, number in dify.requests.items()
-        }
-        for each in self.sources:
-            if each.database:
-                counts = each.database.requests.items()
-                found |= {(each.name, DATABASE, *key): float(number) for key, number in counts}
-        return found
+        yield from health.tallies(self.sources, self.store.rows)
 
     @property
     def consoles(self) -> Mapping[str, Console]:
         """The consoles that are read, by our names for their Difys."""
         return {source.name: source.console for source in self.sources if source.console}
-
-    def _up(self) -> dict[tuple[str, ...], float]:
-        found: dict[tuple[str, ...], float] = {}
-        for each in self.sources:
-            if each.console:
-                found[each.name, CONSOLE] = float(each.is_up)
-            if each.database:
-                found[each.name, DATABASE] = float(each.database.is_up)
-            if each.queues:
-                found[each.name, BROKER] = float(each.queues.is_up)
-        return found
 
 
 def serve(settings: Settings) -> None:

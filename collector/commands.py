@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from collector import app, sources
+from collector import app, health, sources
 from collector.access import Scope
 from collector.app import Service, utc_now
 from collector.collect.passes import Progress
@@ -161,6 +161,8 @@ async def check(settings: Settings) -> Plain:
     """The settings in force and whether store and Dify answer; nothing is changed."""
     checks = [_check("store", lambda: _state_of_store(settings))]
     checks += await _check_sources(settings)
+    if found := _set_aside(settings):
+        checks.append({"check": "set aside", "is_well": True, "result": found})
     if settings.payers:
         checks.append(_check("payers", lambda: _number(len(_payers_of(settings)), "entries")))
     names = ("name", "value", "source", "unit", "help")
@@ -257,6 +259,22 @@ def _state_of_store(settings: Settings) -> str:
     if not path.exists() and path.parent.is_dir() and os.access(path.parent, os.W_OK):
         return "not there yet; the first facts make it"
     return with_store(settings, lambda store: summary(store.rows), _facts_there, read_only=True)
+
+
+def _set_aside(settings: Settings) -> str | None:
+    """Records that could not be read, in one line; None where there are none, or no store that tells."""
+    try:
+        found = with_store(
+            settings, lambda store: health.listed(store.rows), lambda running: running.set_aside(), read_only=True
+        )
+    except DifyMetricError:
+        return None  # the check of the store says why
+    if not found:
+        return None
+    streams = Counter(str(each["stream"]) for each in found)
+    told = ", ".join(f"{number:,} of {stream}" for stream, number in streams.most_common())
+    last = found[0]
+    return f"{told} could not be read, lastly {last['stream']} {last['key']}: {last['problem']} (GET /api/v1/set-aside)"
 
 
 _COUNTED = ("runs", "messages", "model_calls", "tokens")

@@ -106,6 +106,11 @@ class Running:
         """How far the service's payers' file reaches."""
         return self._asked("GET", "/api/v1/payers")
 
+    def set_aside(self) -> Sequence[Mapping[str, object]]:
+        """The records that could not be read."""
+        found: Sequence[Mapping[str, object]] = self._asked("GET", "/api/v1/set-aside")["records"]
+        return found
+
     def put(self, records: Iterable[Record]) -> Stored:
         """Send facts; what became of them. Sending again changes nothing."""
         waiting, total = list(records), Stored()

@@ -25,8 +25,12 @@ JITTER_SHARE = 0.1
 """How far a pass may move within its interval, so that several collectors do not ask at one instant."""
 
 
+OUTCOMES = ("finished", "failed", "missed")
+"""What is counted of turns: passes that ended well or not, and turns that came due while a pass was at work."""
+
+
 class Schedule:
-    """Makes passes in the running event loop. `counts` has "passes" and "failures"; `last_ended` tells when."""
+    """Makes passes in the running event loop. `counts` has OUTCOMES; `last_ended` tells when."""
 
     def __init__(
         self,
@@ -35,9 +39,10 @@ class Schedule:
         *,
         stopped: Callable[[], str | None] = lambda: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        counts: Counter[str] | None = None,
     ) -> None:
-        """`stopped` says why the source will not be asked any more; None: it will."""
-        self.counts: Counter[str] = Counter()
+        """`stopped` says why the source will not be asked any more; None: it will. `counts`: where to count."""
+        self.counts: Counter[str] = Counter() if counts is None else counts
         self.last_ended: datetime | None = None
         self._make_pass = make_pass
         self._interval = interval
@@ -85,18 +90,20 @@ class Schedule:
             if self._stopping.is_set():
                 return
             self._pause()  # a pass longer than the interval is no news worth a warning per interval
-            self.counts["passes"] += 1
+            began = self._clock()
             try:
                 self._making = asyncio.ensure_future(self._make_pass())
                 await self._making
+                self.counts["finished"] += 1
             except asyncio.CancelledError:
                 if not self._stopping.is_set():
                     raise
                 log.info("pass broken off", next="the next start goes on from what is stored")
             except Exception:
-                self.counts["failures"] += 1
+                self.counts["failed"] += 1
                 log.exception("pass failed", next=f"it is tried again every {self._interval}")
             self.last_ended = self._clock()
+            self.counts["missed"] += max((self.last_ended - began) // self._interval, 0)
             self._go_on()
 
     def _pause(self) -> None:

@@ -7,7 +7,8 @@ budget, schedule and failures: one that is down, slow or locked out delays no ot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -23,8 +24,8 @@ from collector.errors import DifyMetricError, SettingsError
 from collector.pull.broker import Broker, open_broker
 from collector.pull.console import Access, Console
 from collector.pull.database import Found, Limits, Reading, examine_database
-from collector.records import CONSOLE, DATABASE, Pull
-from collector.schedule import Schedule
+from collector.records import BROKER, CONSOLE, DATABASE, Pull
+from collector.schedule import OUTCOMES, Schedule
 from collector.settings import DifySource, Settings
 from collector.store import Store
 
@@ -73,6 +74,18 @@ class Source:
             self._collector = Collector(
                 dify, put, store.rows, store.watermark, options=how, clock=clock, on_progress=on_progress
             )
+        scheduled = (*self.ways, BROKER) if self.queues else self.ways
+        self.turns = {source: Counter(dict.fromkeys(OUTCOMES, 0)) for source in scheduled}  # how passes went
+
+    @property
+    def warnings(self) -> Mapping[str, int]:
+        """What was warned of, by collect's WARNINGS; nothing where there is no console."""
+        return self._collector.warnings if self._collector else {}
+
+    @property
+    def backlog(self) -> Mapping[str, int]:
+        """Runs and conversations that the last pass left unread, by stream; nothing before the first pass."""
+        return self._collector.backlog if self._collector else {}
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -151,13 +164,31 @@ class Source:
         dify = self.console
         if dify is not None:
             every = self._given.pull_interval or self._settings.pull_interval
-            found.append(Schedule(self._pull_console, every, stopped=lambda: dify.refused, clock=self._clock))
+            found.append(
+                Schedule(
+                    self._pull_console,
+                    every,
+                    stopped=lambda: dify.refused,
+                    clock=self._clock,
+                    counts=self.turns[CONSOLE],
+                )
+            )
         read = self.database
         if read is not None:
             every = self._given.database_interval
-            found.append(Schedule(self._pull_database, every, stopped=lambda: read.refused, clock=self._clock))
+            found.append(
+                Schedule(
+                    self._pull_database,
+                    every,
+                    stopped=lambda: read.refused,
+                    clock=self._clock,
+                    counts=self.turns[DATABASE],
+                )
+            )
         if self.queues is not None:
-            found.append(Schedule(self.sample, self._given.broker_interval, clock=self._clock))
+            found.append(
+                Schedule(self.sample, self._given.broker_interval, clock=self._clock, counts=self.turns[BROKER])
+            )
         return found
 
     async def close(self) -> None:

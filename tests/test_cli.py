@@ -11,8 +11,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from collector.records import CONSOLE, SetAside
 from collector.store import open_store
-from tests.builders import a_call, a_run
+from tests.builders import NOON, a_call, a_run
 from tests.typing_it import CAPTURED, PROGRAM, Command, environment, typed
 
 STREAM, NODES = CAPTURED / "chat-messages.sse", CAPTURED / "node-executions.json"
@@ -224,6 +225,17 @@ class TestAsAProcess:
 
 
 class TestCheck:
+    def test_what_could_not_be_read_is_told(self, dify_metric: Command):
+        told = {"source": CONSOLE, "origin": "dify", "app_id": "shop", "problem": "id: wanted text", "seen_at": NOON}
+        with closing(open_store("t.duckdb")) as store:
+            store.put([], [SetAside(stream=s, key=k, **told) for s, k in (("runs", "r1"), ("runs", "r2"))])
+
+        said = dify_metric("check", "--store", "t.duckdb", "--json")
+
+        (check,) = [each for each in said.json["checks"] if each["check"] == "set aside"]
+        assert check["is_well"]
+        assert check["result"].startswith("2 of runs could not be read, lastly runs r1: id: wanted text")
+
     def test_shows_what_is_in_force_and_no_secret(self, dify_metric: Command, tmp_path: Path):
         (tmp_path / "dify-metric.toml").write_text('ingest_token = "s3cr3t-token"\nretries = 2\nstore = "t.duckdb"\n')
         for line in (("check",), ("check", "--json")):

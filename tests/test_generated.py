@@ -60,6 +60,7 @@ def test_variables_are_defined_and_used(name: str):
 def test_the_overview_names_only_families_there_are():
     there = {family.name for family in FAMILIES}
     there |= {"dify_llm_cost_", "dify_app_info", "dify_metric_source_up"}
+    there |= {"dify_metric_warnings_total", "dify_metric_passes_total"}
     there |= {"dify_app_active_users", "dify_workspace_active_users"}
     named = {name.removesuffix("_bucket") for _, panel in PANELS for name in _named(panel)}
     assert named <= there

@@ -86,7 +86,7 @@ async def test_a_pass_that_fails_is_logged_and_the_next_one_comes():
         await enough.wait()
         await schedule.stop()
 
-    assert schedule.counts["failures"] == 1
+    assert schedule.counts["failed"] == 1
     assert [line["event"] for line in lines] == ["pass failed"]
 
 
@@ -123,7 +123,19 @@ async def test_stopping_breaks_off_the_pass_at_work_and_waits_for_its_end():
 
     assert ended == [1]
     assert [line["event"] for line in lines] == ["pass broken off"]
-    assert schedule.counts == {"passes": 1}
+    assert +schedule.counts == {}
+
+
+async def test_turns_that_came_while_a_pass_was_at_work_are_counted_as_missed():
+    now = iter((NOON, NOON + 3.5 * HOUR))
+
+    async def make_pass() -> None:
+        pass
+
+    schedule = Schedule(make_pass, HOUR, clock=lambda: next(now))
+    await schedule.make_one()
+
+    assert schedule.counts == {"finished": 1, "missed": 3}
 
 
 async def test_a_schedule_that_never_started_can_be_stopped():

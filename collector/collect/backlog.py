@@ -24,6 +24,7 @@ from collector.records import (
     Reach,
     Record,
     Run,
+    SetAside,
 )
 
 Rows: TypeAlias = Callable[[str, Sequence[object]], Sequence[tuple[object, ...]]]
@@ -140,6 +141,15 @@ class Backlog:
     def unread_conversation_counts(self, apps: Iterable[str]) -> dict[str, int]:
         """How many conversations `unread_conversations` would give, by app; apps without any are left out."""
         return self._counts(f"SELECT c.app_id, count(*) {_UNREAD_TALKS} GROUP BY c.app_id", apps)
+
+    def set_aside(self, origin: str) -> list[SetAside]:
+        """What could not be read of a Dify."""
+        sql = (
+            "SELECT source, origin, stream, app_id, key, problem, tried_by, seen_at FROM set_aside "
+            "WHERE source = ? AND origin = ? ORDER BY seen_at DESC"
+        )
+        found = cast("Sequence[Any]", self._rows(sql, [CONSOLE, origin]))
+        return [SetAside(**dict(zip(SetAside.__struct_fields__, row, strict=True))) for row in found]
 
     def reach(self, stream: str, app_id: str) -> Reach | None:
         """How far back a listing was read; None where no back-fill has told."""

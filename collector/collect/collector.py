@@ -51,7 +51,7 @@ Apps: TypeAlias = dict[str, App]
 Unread = TypeVar("Unread")
 
 COMPLETION = "completion"
-MESSAGES, NODES, FEEDBACK = "messages", "node-executions", "feedback"
+MESSAGES, NODES, FEEDBACK, CONVERSATIONS = "messages", "node-executions", "feedback", "conversations"
 
 STREAM_NAMES: tuple[str, ...] = tuple(
     dict.fromkeys(
@@ -68,6 +68,14 @@ BESIDE_A_DATABASE = frozenset({STATISTICS, MODELS[0].stream, MEMBERS.stream, API
 and the keys, which the database's role is not to see."""
 
 _LISTED_RUNS = frozenset({"runs", "app-logs"})
+
+RUN_LISTS = frozenset(
+    each.stream for table in (STREAMS, DEBUG_STREAMS) for listed in table.values() for each in listed
+) - {CONVERSATIONS}
+"""The streams whose records Dify also tells one by one, by the id of a run."""
+
+WARNINGS = ("unauthorized", "unknown_mode", "listing_incomplete", "ties_lost", "record_set_aside")
+"""What a Collector counts, beside failed pulls."""
 
 CHUNK = 1000
 """Runs or conversations asked about between two looks at the backlog."""
@@ -104,7 +112,7 @@ async def collect(
 
 
 class Collector:
-    """Pass after pass over one Dify. `warnings` counts what the log warned of."""
+    """Pass after pass over one Dify. `warnings` counts what the log warned of, by WARNINGS; `backlog` what is left."""
 
     def __init__(
         self,
@@ -117,7 +125,8 @@ class Collector:
         clock: Clock,
         on_progress: Progress | None = None,
     ) -> None:
-        self.warnings: Counter[str] = Counter()
+        self.warnings: Counter[str] = Counter(dict.fromkeys(WARNINGS, 0))
+        self.backlog: dict[str, int] = {}  # by stream: runs and conversations the last pass left unread
         self._console = console
         self._options = options or Options()
         rules = Rules(open_run_max_age=self._options.open_run_max_age, message_open_for=self._options.message_open_for)
@@ -132,6 +141,7 @@ class Collector:
         self._releases = Releases(rows)
         self._surroundings = Surroundings(self._reader, self._backlog, watermark)
         self._statistics = Statistics(console, rows, watermark)
+        self._read_by: str | None = None  # the versions that met in the last pass; None: begin anew
         self._is_listed = False  # Dify answered when asked for its apps
         self._unknown: set[str] = set()  # apps of a mode we do not know
         failing: dict[tuple[str, str | None], str | None] = {}
@@ -147,6 +157,9 @@ class Collector:
     async def collect(self) -> list[Pull]:
         """One pass. Raises StoreError; whatever Dify does is in the Pulls."""
         one_pass = self._new_pass()
+        if self._read_by is None:
+            stored = partial(self._backlog.set_aside, self._options.origin)
+            self._reader.aside.remember(await one_pass.stored(stored))
         try:
             apps = await self._apps(one_pass)
             await self._releases.note(one_pass, self._console.version, self._reader.workspace_id)
@@ -155,6 +168,7 @@ class Collector:
             if self._is_listed:
                 await self._surroundings.read(one_pass, apps)
             await one_pass.flush()
+            await self._set_aside(one_pass, apps)
             await self._open(one_pass, apps)
             if one_pass.wants(MESSAGES):
                 await self._talks(one_pass, apps)
@@ -169,11 +183,14 @@ class Collector:
         except BaseException as error:
             # What a paused walk had read last may not be stored: it begins anew.
             await self.aclose()
+            self._read_by = None
             if not isinstance(error, Unauthorized):
                 raise
             self.warnings["unauthorized"] += 1
             log.error("pass ended", problem=str(error))
             await one_pass.flush()
+        finally:
+            self.warnings["record_set_aside"] += sum(pull.parse_failures for pull in one_pass.pulls)
         return one_pass.pulls
 
     async def _apps(self, one_pass: Pass) -> Apps:
@@ -225,6 +242,17 @@ class Collector:
         yield await self._reader.ratings(app, await one_pass.stored(partial(self._backlog.ratings, app.id)))
         self._rated_at[app.id] = one_pass.began
 
+    async def _set_aside(self, one_pass: Pass, apps: Apps) -> None:
+        """What could not be read is tried again when dify-metric or Dify is another version than then."""
+        aside = self._reader.aside
+        if self._read_by == aside.versions:
+            return
+        self._read_by = aside.versions
+        self._reader.forget_gone()
+        runs = [mark for mark in aside.untried(RUN_LISTS) if mark.app_id in apps and mark.key]
+        asked = [(mark.app_id, f"{mark.stream}/{mark.key}", partial(self._reader.run_set_aside, mark)) for mark in runs]
+        await one_pass.ask("set-aside", apps, _once(asked), LEAVES)
+
     async def _open(self, one_pass: Pass, apps: Apps) -> None:
         """What was not final when last read."""
         if any(map(one_pass.wants, _LISTED_RUNS)):
@@ -261,6 +289,7 @@ class Collector:
         batches = self._backlogged(one_pass, fetch, question, TALKS)
         await one_pass.ask(MESSAGES, apps, batches, TALKS)
         left = await one_pass.stored(partial(self._backlog.unread_conversation_counts, readable))
+        self.backlog[MESSAGES] = max(sum(left.values()) - len(vain), 0)
         talking = [app for app in readable.values() if app.mode in TALKING_MODES]
         await self._mark(one_pass, MESSAGES, talking, left, vain)
 
@@ -302,6 +331,7 @@ class Collector:
         batches = self._backlogged(one_pass, fetch, question, LEAVES, self._options.node_budget)
         await one_pass.ask(NODES, apps, batches, LEAVES)
         left = await one_pass.stored(partial(self._backlog.unread_run_counts, apps))
+        self.backlog[NODES] = max(sum(left.values()) - len(vain), 0)
         await self._mark(one_pass, NODES, [app for app in apps.values() if app.mode in FLOW_MODES], left, vain)
 
     async def _backlogged(

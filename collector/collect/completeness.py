@@ -79,9 +79,16 @@ class Completeness:
                 tally = one_pass.tally(STREAM, apps[app_id])
                 await one_pass.follow(tally, self._compare(one_pass, apps[app_id], counted, tally))
 
-    def doubt(self, app_id: str) -> None:
-        """A listing said that it lost some: compare in the next pass."""
-        self._compared.pop(app_id, None)
+    def doubt(self, app: App, tally: Tally) -> None:
+        """A listing said that it lost some: say so, and compare in the next pass."""
+        self._compared.pop(app.id, None)
+        self._warnings["ties_lost"] += 1
+        log.warning(
+            "ties lost",
+            stream=tally.stream,
+            app=tally.name,
+            next="of records created at one instant some were not listed; app logs and messages bring runs they name",
+        )
 
     def _since(self, one_pass: Pass, app: App) -> datetime | None:
         """From when on we have everything, if nothing was lost; None: from the app's beginning."""

@@ -54,7 +54,7 @@ class Listings:
         tally = one_pass.tally(endpoint.stream, app, marks=True)
         await one_pass.follow(tally, self._steps(one_pass, app, endpoint, tally))
         if tally.ties_lost:
-            self._completeness.doubt(app.id)
+            self._completeness.doubt(app, tally)
 
     async def _steps(self, one_pass: Pass, app: App, endpoint: Endpoint, tally: Tally) -> AsyncIterator[Step]:
         options = one_pass.options

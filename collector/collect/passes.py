@@ -210,7 +210,7 @@ class Pass:
                         raise answer
                     continue
                 tally.add(answer)
-                await self.put(answer.records)
+                await self.put(answer.records, answer.marks)
         await self.flush()
 
     async def _answered(self, question: Question) -> tuple[str, Step | DifyMetricError]:

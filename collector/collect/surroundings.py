@@ -206,9 +206,10 @@ class Surroundings:
                 found.requests += 1
                 segments = await self._reader.segments(key)
             found.records = [msgspec.structs.replace(day, segments=segments)]
+            found.marks += self._reader.aside.take_up(DOCUMENTS.stream, None, key)
         except ShapeError as error:
             found.parse_failures += 1
-            log.warning("record set aside", problem=f"documents of knowledge base {key}: {error}")
+            found.marks += self._reader.aside.lay(DOCUMENTS.stream, None, key, error, f"knowledge base {key}")
         except (NotFound, Forbidden):
             pass  # deleted since it was listed, or not for our role: others are
         return found

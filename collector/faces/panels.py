@@ -350,6 +350,8 @@ COLLECTOR = (
         targets=(
             ("pulls, {{error_class}}", rate("dify_metric_collect_errors_total", "error_class", OF_ALL)),
             ("records of {{stream}}", rate("dify_metric_parse_failures_total", "stream", OF_ALL) + " > 0"),
+            ("warnings, {{warning}}", rate("dify_metric_warnings_total", "warning", OF_ALL) + " > 0"),
+            ("passes {{outcome}}", rate("dify_metric_passes_total", "outcome", 'outcome!="finished"') + " > 0"),
         ),
         width=6,
     ),

@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-import structlog
 
 from collector.errors import Forbidden, NotFound, Rejected, ShapeError
 from collector.fields import Json, integer, items, mapping, required_text, text
 from collector.ledger import CALLING_NODES, Models, Telling, graph_models
 from collector.pull import endpoints
+from collector.pull.aside import Aside, key_of
 from collector.pull.console import Console
 from collector.pull.endpoints import Endpoint, Paging
 from collector.pull.knowledge import total_segments
@@ -45,10 +45,9 @@ from collector.records import (
     NodeExecution,
     Record,
     Run,
+    SetAside,
     User,
 )
-
-log = structlog.get_logger()
 
 Told = TypeVar("Told", bound=Record)
 
@@ -105,6 +104,7 @@ class Reader:
         self._graphs: dict[tuple[str, str], Models] = {}  # by app and version
         self._gone: set[str] = set()  # what Dify no longer knows, or tells in a way that cannot be read
         self._hanging: set[str] = set()  # open runs whose nodes were looked at
+        self.aside = Aside(origin, clock, lambda: console.version)
 
     async def apps(self) -> AsyncIterator[Step]:
         """All apps of the workspace."""
@@ -222,6 +222,21 @@ class Reader:
             run = msgspec.structs.replace(run, triggered_from="app-run")
         return Step([run, *users])
 
+    async def run_set_aside(self, mark: SetAside) -> Step:
+        """A run whose listing could not be read, asked for by its id."""
+        telling = self._telling(mark.app_id, run_id=mark.key)
+        place = (mark.stream, mark.app_id, mark.key)
+        try:
+            run, *users = await self._detail(telling)
+        except NotFound:  # cleaned away
+            return Step(marks=self.aside.take_up(*place))
+        except ShapeError as error:
+            return Step(parse_failures=1, marks=self.aside.lay(*place, error, self._called(mark.app_id)))
+        # App logs hold what triggers began, too: they do not say here which.
+        known = {"runs": "app-run", "debug-runs": "debugging"}.get(mark.stream)
+        run = msgspec.structs.replace(run, triggered_from=known, is_debug=known == "debugging")
+        return Step([run, *users], marks=self.aside.take_up(*place))
+
     async def leaves(self, run: Run) -> Step:
         """The node executions of a run that ended, their calls, and the run itself, now with its leaves known."""
         app_id = run.app_id or ""
@@ -234,26 +249,28 @@ class Reader:
             app_id, run_id=run.id, conversation_id=run.conversation_id, message_id=run.message_id, is_debug=run.is_debug
         )
         models = await self._graph(run) if any(_lacks_model(raw) for raw in raws) else {}
-        facts, failures = self._parsed(raws, lambda raw: leaf_facts([raw], telling, models), "node-executions", app_id)
-        if failures:
+        stream = "node-executions"
+        step = self._parsed(raws, lambda raw: leaf_facts([raw], telling, models), stream, app_id, run.id)
+        if step.parse_failures:
             self._gone.add(run.id)  # reading it again would tell the same
-            return Step(facts, parse_failures=failures)
+            return step
         # The listings do not say why a run failed; its failed node does.
-        why = next((n.error_class for n in facts if isinstance(n, NodeExecution) and n.status == "failed"), None)
+        why = next((n.error_class for n in step.records if isinstance(n, NodeExecution) and n.status == "failed"), None)
         why = run.error_class or (why if run.status == "failed" else None)
-        return Step([*facts, self._again(run, leaves_known=True, error_class=why)])
+        step.records.append(self._again(run, leaves_known=True, error_class=why))
+        step.marks += self.aside.take_up(stream, app_id, run.id)
+        return step
 
     async def messages(self, conversation: Conversation, app: App, until: datetime | None) -> Step:
         """The messages of a conversation, down to `until`. One step: they are few."""
         step = Step(requests=0)
         ask = self._ask(endpoints.MESSAGES, {"conversation_id": conversation.id}, app_id=app.id)
         async for page in cursored(ask, cursor="first_id", until=until, oldest_first=True):
-            facts, failures = self._parsed(
-                page.records, lambda raw: self._message(raw, app, conversation), "messages", app.id
-            )
-            step.records += facts
+            read = self._parsed(page.records, lambda raw: self._message(raw, app, conversation), "messages", app.id)
+            step.records += read.records
+            step.marks += read.marks
             step.requests += 1
-            step.parse_failures += failures
+            step.parse_failures += read.parse_failures
             step.ties_lost |= page.ties_lost
         return step
 
@@ -278,12 +295,9 @@ class Reader:
         """
         body = await self.console.get(endpoints.FEEDBACK, {"format": "json"}, app_id=app.id)
         telling = self._telling(app.id)
-        facts, failures = self._parsed(
-            listed(body, "feedback_data"), lambda raw: [rating_fact(raw, telling)], "feedback", app.id
-        )
-        step = Step(facts, 1, failures)
-        told = {fact.id for fact in facts if isinstance(fact, Feedback)}
-        if failures:
+        step = self._parsed(listed(body, "feedback_data"), lambda raw: [rating_fact(raw, telling)], "feedback", app.id)
+        told = {fact.id for fact in step.records if isinstance(fact, Feedback)}
+        if step.parse_failures:
             return step
         for rating in known:
             if rating.id not in told and rating.message_id not in self._gone:
@@ -298,6 +312,10 @@ class Reader:
                 app_id = required_text(raw, "id")
                 self._names[app_id] = text(raw, "name") or app_id
                 self._models[app_id] = app_model(raw)
+
+    def forget_gone(self) -> None:
+        """Another version may read what this one could not."""
+        self._gone.clear()
 
     def is_gone(self, key: str) -> bool:
         """Whether asking about it again is in vain."""
@@ -358,25 +376,28 @@ class Reader:
         )
 
     def _step(self, page: Page, endpoint: Endpoint, telling: Telling) -> Step:
-        facts, failures = self._parsed(
-            page.records, lambda raw: endpoint.parse(raw, telling), endpoint.stream, telling.app_id
-        )
-        return Step(facts, 1, failures, page.total, page.cursor, page.ties_lost)
+        step = self._parsed(page.records, lambda raw: endpoint.parse(raw, telling), endpoint.stream, telling.app_id)
+        step.total, step.cursor, step.ties_lost = page.total, page.cursor, page.ties_lost
+        return step
 
     def _parsed(
-        self, raws: Iterable[Json], parse: Callable[[Json], list[Record]], stream: str, app_id: str | None
-    ) -> tuple[list[Record], int]:
-        """What could be read, and how many could not."""
-        facts: list[Record] = []
-        failures = 0
+        self, raws: Iterable[Json], parse: Callable[[Json], list[Record]], stream: str, app_id: str | None, of: str = ""
+    ) -> Step:
+        """What could be read, and what could not: set aside one by one, or all as the one they are part `of`."""
+        step = Step()
         for raw in raws:
+            key = of or key_of(raw)
             try:
-                facts += parse(raw)
+                step.records += parse(raw)
             except ShapeError as error:
-                failures += 1
-                name = self._names.get(app_id or "", app_id or "-")
-                log.warning("record set aside", problem=f"{stream} of app {name}: {error}")
-        return facts, failures
+                step.parse_failures += 1
+                step.marks += self.aside.lay(stream, app_id, key, error, self._called(app_id))
+            else:
+                step.marks += [] if of else self.aside.take_up(stream, app_id, key)
+        return step
+
+    def _called(self, app_id: str | None) -> str:
+        return f"app {self._names.get(app_id, app_id)}" if app_id else "the workspace"
 
     def _telling(self, app_id: str | None = None, **known: Any) -> Telling:
         return Telling(source=CONSOLE, seen_at=self._clock(), workspace_id=self.workspace_id, app_id=app_id, **known)

@@ -287,6 +287,15 @@ async def test_the_nodes_of_the_newest_runs_come_first_within_the_budget():
     assert store.watermark("console", "node-executions", "shop") is not None
 
 
+async def test_what_a_pass_left_unread_is_told_and_worked_off():
+    runs = [ARun(f"r{n}", NOON + timedelta(seconds=n)) for n in range(10)]
+    collector = a_collector(SmallDify(AnApp("shop", runs=runs)), Shelf(), Watch(), node_budget=4)
+
+    told = [(await collector.collect(), collector.backlog["node-executions"])[1] for _ in range(4)]
+
+    assert told == [6, 2, 0, 0]
+
+
 async def test_a_run_cleaned_away_before_its_nodes_were_read_is_asked_about_once():
     dify, store, watch = SmallDify(AnApp("shop", runs=[ARun("r", nodes=[])])), Shelf(), Watch()
     collector = a_collector(dify, store, watch)
@@ -498,8 +507,8 @@ async def test_runs_that_no_listing_can_bring_are_warned_of():
 
     (pull,) = (pull for pull in store.of(Pull).values() if pull.stream == "runs")
     assert not pull.is_complete
+    assert +collector.warnings == {"ties_lost": 1}
     assert len(store.of(Run)) == 130  # the app log had them
-    assert not collector.warnings
 
 
 async def test_history_before_the_wanted_instant_is_not_asked_for():
@@ -722,7 +731,7 @@ async def test_an_app_of_a_mode_we_do_not_know_is_named_once():
     for _ in range(2):
         assert not errors(await collector.collect())
 
-    assert collector.warnings == {"unknown_mode": 1}
+    assert +collector.warnings == {"unknown_mode": 1}
     assert store.of(App)["novel"].mode == "agent-swarm"
 
 

@@ -73,7 +73,7 @@ async def test_lost_ties_are_counted_told_and_flagged_until_another_source_bring
         assert not compared.is_complete
         assert site.missing == 130 - listed > 0
         assert site.flags["runs_missing"] == listed
-        assert site.collector.warnings == {"listing_incomplete": 1}
+        assert +site.collector.warnings == {"listing_incomplete": 1, "ties_lost": 1}
         assert [line["missing"] for line in said if line["event"] == "listing incomplete"] == [130 - listed]
 
         site.store.put([a_run(id=f"r{n}", app_id="bot", created_at=NOON) for n in range(130)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC
@@ -73,6 +74,23 @@ async def test_test_runs_stay_away_unless_they_are_wanted(world: World):
     mentioned = {m.workflow_run_id for m in world.messages.values()}
     assert set(road.store.of(Run)) - mentioned == wanted - mentioned
     assert wanted <= set(road.store.of(Run))
+
+
+def test_nothing_is_asked_that_changes_anything_in_dify(road: Road):
+    asked = {line.partition("?")[0] for line in road.faults.requests}
+
+    assert {line for line in asked if not line.startswith("GET ")} <= {"POST /console/api/workspaces/current"}
+    assert not [line for line in asked if re.search(r"/chat-conversations/.", line)]
+
+
+async def test_the_app_log_is_asked_for_news_only(world: World):
+    road = await pulled(world)
+    before = len(road.faults.requests)
+    await road.pull()
+
+    logs = [line for line in road.faults.requests[before:] if "workflow-app-logs" in line]
+    assert logs
+    assert all("created_at__after=" in line for line in logs)
 
 
 def test_every_message_conversation_user_and_rating_comes_once(world: World, road: Road):

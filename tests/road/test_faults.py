@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+import collector
 from collector.app import Service
 from collector.demo import EVER, Faults, World, simulated_dify
 from collector.records import Conversation, Feedback, Message, ModelCall, NodeExecution, Run, User
@@ -47,6 +48,12 @@ class Site:
 
     def problems(self, event: str) -> list[str]:
         return [line["problem"] for line in self.said if line["event"] == event]
+
+    async def get(self, path: str) -> Any:
+        """What REST answers."""
+        transport = httpx.ASGITransport(self.service.web())
+        async with httpx.AsyncClient(transport=transport, base_url="http://collector") as client:
+            return (await client.get(path)).raise_for_status().json()
 
     async def metrics(self) -> Callable[..., float]:
         """What Prometheus reads: (name, labels) -> the sum of the samples with these labels."""
@@ -312,7 +319,8 @@ async def test_a_record_without_id_is_set_aside_counted_and_read_when_it_has_one
         aside = site.problems("record set aside")
         assert aside
         assert all(
-            re.search(rf"^{stream} of app .+: id: wanted .+, got None; record set aside", each) for each in aside
+            re.search(rf"^{stream} of (app .+|the workspace): id: wanted .+, got None; record set aside", each)
+            for each in aside
         )
         metric = await site.metrics()
         assert metric("dify_metric_parse_failures_total", stream=stream) == len(aside)
@@ -372,3 +380,42 @@ async def test_keys_that_are_missing_stay_unknown(world: World):
         assert {k: v for k, v in lasting(site.store).items() if k[0] == "model_call"} == {
             k: v for k, v in wanted.items() if k[0] == "model_call"
         }
+
+
+@pytest.mark.parametrize("where", [LISTING, LOGS])
+async def test_a_run_set_aside_is_known_by_its_id_and_read_by_another_version(
+    world: World, where: str, monkeypatch: pytest.MonkeyPatch
+):
+    def misdate(item: dict[str, Any]) -> None:
+        item.get("workflow_run", item)["created_at"] = "Thu, 18 Jul, said the secret prompt"
+
+    wanted = await whole(world, Clock())
+    async with a_site(world) as site:
+        site.dify.rewrite(where, lambda body: change(body, misdate), times=EVER)
+        site.dify.rewrite(r"/workflow-runs/[-0-9a-f]+$", lambda body: body[:-1], times=EVER)
+        await site.pull()
+        site.dify.clear()
+        stream = "runs" if where == LISTING else "app-logs"
+        listed = (await site.get("/api/v1/set-aside"))["records"]
+        aside = {each["key"] for each in listed if each["stream"] == stream}
+        assert aside <= set(world.runs)
+        assert aside
+        assert {each["problem"] for each in listed if each["stream"] == stream} == {
+            "created_at: wanted seconds since 1970 or an ISO 8601 time"
+        }
+        assert "secret" not in str(listed)
+        metric = await site.metrics()
+        assert metric("dify_metric_records_set_aside", stream=stream) == len(aside)
+        assert metric("dify_metric_warnings_total", warning="record_set_aside") >= len(aside)
+
+        site.clock.forward(days=1)  # far behind the overlap
+        await site.pull()
+        assert {each["key"] for each in (await site.get("/api/v1/set-aside"))["records"]} >= aside
+
+        monkeypatch.setattr(collector, "__version__", "999.0")
+        await site.pull()
+
+        assert (await site.get("/api/v1/set-aside"))["records"] == []
+        assert aside <= set(site.store.of(Run))
+        assert (await site.metrics())("dify_metric_records_set_aside") == 0
+        assert {key for key in wanted if key[0] == "run"} <= set(lasting(site.store))
