@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,9 +221,8 @@ class Service:
             every=settings.reconcile_interval,
             timezone=settings.report_timezone,
         )
-        yield Tally(
-            reconciliation.METRIC, reconciliation.METRIC_HELP, reconciliation.METRIC_LABELS, watch.values, False
-        )
+        for name, (said, _) in reconciliation.METRICS.items():
+            yield Tally(name, said, reconciliation.METRIC_LABELS, partial(watch.values, name), False)
         if not self.sources:
             return
         yield Tally(
