@@ -77,10 +77,10 @@ def of_cost(message: MessageFigures, of_tokens: Reasons) -> Reasons:
     rest = (message.told_cost or 0) - message.cost
     if not rest:
         return []
-    if of_tokens:
-        return [(max(of_tokens, key=lambda reason: size(reason[1]))[0], rest)]
     if abs(rest) <= SMALLEST_PRICE * message.facts:
         return [(ROUNDED, rest)]
+    if of_tokens:
+        return [(max(of_tokens, key=lambda reason: size(reason[1]))[0], rest)]
     if message.told_cost is None:
         return [(OPEN if message.is_open else PRICE_UNTOLD, rest)]
     if rest > 0 and message.unpriced:
