@@ -32,16 +32,19 @@ from collector import paying
 from collector.backfill import BackFill
 from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
+from collector.collect.releases import declared
 from collector.errors import SettingsError
 from collector.faces import backfill, intake, payers, prometheus, reconciliation, rest
 from collector.faces.prometheus import Exposition, Tally
 from collector.faces.readings import Readings
 from collector.paying import Paying, Rows
 from collector.pull.console import Console
+from collector.pull.signin import read_version
 from collector.records import BROKER, CONSOLE, Mark, Pull, Record, Stored
 from collector.running import whereabouts
 from collector.schedule import Schedule
 from collector.settings import Settings
+from collector.settings.source import UNNAMED
 from collector.settings.written import Address
 from collector.sources import Source
 from collector.store import Store, open_store
@@ -102,9 +105,17 @@ class Service:
         """
         ends = await asyncio.gather(*(source.pull() for source in self.sources), return_exceptions=True)
         await self.resolve_payers()
+        await self.note_versions()
         if failures := [end for end in ends if isinstance(end, BaseException)]:
             raise failures[0]
         return [pull for end in ends if not isinstance(end, BaseException) for pull in end]
+
+    async def note_versions(self) -> None:
+        """Note the versions that the settings name, for workspaces of which something is stored."""
+        versions = {name: read_version(told) for name, told in self.settings.versions.items()}
+        known = {name: version for name, version in versions.items() if version}
+        if found := await asyncio.to_thread(declared, self.store.rows, known, UNNAMED, self.clock()):
+            await asyncio.to_thread(self.put, found)
 
     async def back_fill(self, since: datetime, only: frozenset[str] | None, on_progress: Progress) -> list[Pull]:
         """Read the history of every Dify back to `since`, all at once. Raises StoreError once all have ended."""
@@ -183,6 +194,8 @@ class Service:
         schedules = [schedule for source in self.sources for schedule in source.schedules()]
         if self.paying is not None:
             schedules.append(Schedule(self.resolve_payers, self.settings.pull_interval, clock=self.clock))
+        if self.settings.versions:
+            schedules.append(Schedule(self.note_versions, self.settings.reconcile_interval, clock=self.clock))
         for schedule in schedules:
             schedule.start()
         try:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from collector.records import DATABASE, Request
+from collector.records import DATABASE, Message, ModelCall, Request
 from tests.builders import NOON, a_call, a_conversation, a_feedback, a_message, a_run, an_app
+from tests.collect.shelf import Shelf
 from tests.measures.facts import period
 
 
@@ -113,6 +114,10 @@ def test_chats_of_the_console_that_may_be_tests_count_and_are_flagged(facts):
         answer = facts.ask(name)
         assert (answer.rows[0][name], answer.flags) == (value, {"debug_unknown": 1}), name
 
-    facts.put(a_message(id="m2", is_debug=True, source=DATABASE), a_call(id="m2", is_debug=True, source=DATABASE))
-    assert (facts.ask("messages").rows[0]["messages"], facts.ask("messages").flags) == (1, {})
-    assert facts.ask("tokens").flags == {}
+
+def test_the_database_settles_which_of_them_were_tests():
+    store = Shelf()
+    store.put([a_message(is_debug=None), a_call(id="m1", is_debug=None)])
+    store.put([a_message(is_debug=True, source=DATABASE), a_call(id="m1", is_debug=True, source=DATABASE)])
+
+    assert {fact.is_debug for kind in (Message, ModelCall) for fact in store.of(kind).values()} == {True}
