@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ import collector
 from collector import health, paying
 from collector.backfill import BackFill
 from collector.collect.passes import Progress
+from collector.collect.releases import declared
 from collector.companion import Companion
 from collector.errors import SettingsError, StoreError
 from collector.faces import aside, backfill, events, intake, keys, payers, prometheus, reconciliation, rest
@@ -40,10 +42,12 @@ from collector.faces.readings import Readings
 from collector.keyring import USED_EVERY, Keyring
 from collector.paying import Paying, Rows
 from collector.pull.console import Console
+from collector.pull.signin import read_version
 from collector.records import Mark, Pull, Record, Stored
 from collector.running import whereabouts
 from collector.schedule import Schedule
 from collector.settings import Settings
+from collector.settings.source import UNNAMED
 from collector.settings.written import Address
 from collector.sources import ALL_STREAMS, Source, joined
 from collector.store import Store, open_store
@@ -109,7 +113,15 @@ class Service:
         """
         ends = await asyncio.gather(*(source.pull(way) for source in self.sources), return_exceptions=True)
         await self.resolve_payers()
+        await self.note_versions()
         return joined(ends)
+
+    async def note_versions(self) -> None:
+        """Note the versions that the settings name, for workspaces of which something is stored."""
+        versions = {name: read_version(told) for name, told in self.settings.versions.items()}
+        known = {name: version for name, version in versions.items() if version}
+        if found := await asyncio.to_thread(declared, self.store.rows, known, UNNAMED, self.clock()):
+            await asyncio.to_thread(self.put, found)
 
     async def back_fill(
         self, since: datetime, only: frozenset[str] | None, on_progress: Progress, way: str | None = None
@@ -204,6 +216,8 @@ class Service:
         if self.paying is not None:
             schedules.append(Schedule(self.resolve_payers, self.settings.pull_interval, clock=self.clock))
         schedules.append(Schedule(self._flush_keys, USED_EVERY, clock=self.clock))
+        if self.settings.versions:
+            schedules.append(Schedule(self.note_versions, self.settings.reconcile_interval, clock=self.clock))
         for schedule in schedules:
             schedule.start()
         try:
@@ -255,9 +269,8 @@ class Service:
             every=settings.reconcile_interval,
             timezone=settings.report_timezone,
         )
-        yield Tally(
-            reconciliation.METRIC, reconciliation.METRIC_HELP, reconciliation.METRIC_LABELS, watch.values, False
-        )
+        for name, (said, _) in reconciliation.METRICS.items():
+            yield Tally(name, said, reconciliation.METRIC_LABELS, partial(watch.values, name), False)
         if companion := self.companion:
             yield Tally(
                 "dify_metric_tap_up",

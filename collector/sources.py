@@ -213,6 +213,7 @@ def console(settings: Settings, given: DifySource, transport: httpx.AsyncBaseTra
         email=given.email,
         password=_secret(given.password),
         token=_secret(given.token),
+        version=given.version,
     )
     return Console(
         access,

@@ -163,19 +163,25 @@ def show_reconciliation(found: Mapping[str, Any]) -> None:
 
 
 def _compared(row: Mapping[str, Any]) -> list[str]:
-    numbers = [f"{row['ours']:,}", f"{row['theirs']:,}", f"{row['difference']:+,}"]
+    ours, theirs, difference = (_amount(row[name]) for name in ("ours", "theirs", "difference"))
+    numbers = [f"{ours:,}", f"{theirs:,}", f"{difference:+,}"]
     return [row["day"], row["app_name"] or row["app_id"], row["kind"], row["unit"], *numbers]
 
 
 def _reasons(row: Mapping[str, Any], words: Mapping[str, Mapping[str, Any]]) -> str:
-    return ", ".join(f"{words[each['cause']]['title']} {each['amount']:+,}" for each in row["reasons"])
+    return ", ".join(f"{words[each['cause']]['title']} {_amount(each['amount']):+,}" for each in row["reasons"])
 
 
-def _by_cause(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], list[int]]:
-    sums: dict[tuple[str, str, str], list[int]] = {}
+def _amount(value: object) -> int | Decimal:
+    """A count as it is; money, which comes as text, without the zeros that say nothing."""
+    return value if isinstance(value, int) else Decimal(f"{Decimal(str(value)).normalize():f}")
+
+
+def _by_cause(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], list[int | Decimal]]:
+    sums: dict[tuple[str, str, str], list[int | Decimal]] = {}
     for row in rows:
         for reason in row["reasons"]:
-            sums.setdefault((reason["cause"], row["kind"], row["unit"]), []).append(reason["amount"])
+            sums.setdefault((reason["cause"], row["kind"], row["unit"]), []).append(_amount(reason["amount"]))
     return sums
 
 

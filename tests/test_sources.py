@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from collector import commands
 from collector.app import Service
 from collector.demo import Faults, World, make_world, simulated_dify
 from collector.errors import SettingsError
+from collector.faces import rest
+from collector.faces.rest_models import Asked
 from collector.records import Pull
 from collector.settings import Settings
 from collector.settings.configuration import load_settings
-from tests.builders import NOON
+from tests.builders import NOON, a_run, an_app
 
 KEYS = {"main": "main-key-nobody-sees", "lab": "lab-key-nobody-sees"}
 
@@ -245,3 +248,39 @@ def test_one_pull_of_two_difys_at_one_instant_is_two_facts(tmp_path: Path, world
 
     pulls = asyncio.run(passes())
     assert len({pull.id for pull in pulls}) == len(pulls)
+
+
+# Versions that nobody tells
+
+
+async def test_a_version_that_is_set_makes_quirks_work_where_no_console_is_read(tmp_path: Path):
+    told = {"store": str(tmp_path / "t.duckdb"), "dify_version": "1.9.2"}
+    async with a_service(load_settings(told, {}), Hosts({})) as service:
+        await service.note_versions()  # nothing is stored yet: nothing to note
+        service.put([an_app(workspace_id="w"), a_run(workspace_id="w"), a_run(id="r2", app_id=None)])
+
+        await service.pull()
+        await service.note_versions()
+
+        releases = service.store.rows("SELECT workspace_id, version, source FROM dify_release ORDER BY ALL")
+        assert releases == [("w", "1.9.2", "file"), (None, "1.9.2", "file")]
+        answer = rest.answered(Asked(measure=["dify_run_tokens"]), service.store.rows, NOON + timedelta(hours=1))
+        assert answer.flags["containers_twice"] == 2
+
+
+async def test_a_version_that_is_set_is_believed_before_the_header(tmp_path: Path, worlds: dict[str, World]):
+    settings = settings_of(tmp_path, worlds)
+    lab = settings.dify[1].model_copy(update={"version": "1.9.1"})
+    async with a_service(settings.model_copy(update={"dify": (settings.dify[0], lab)}), Hosts(worlds)) as service:
+        await service.pull()
+        await service.pull()
+
+        releases = service.store.rows("SELECT workspace_id, version FROM dify_release")
+        assert dict(releases) == {worlds["main"].workspace_id: "1.11.1", worlds["lab"].workspace_id: "1.9.1"}
+        assert len(releases) == 2
+
+
+@pytest.mark.parametrize("written", ["latest", "1", "1.11.1.2", "2025-01"])
+def test_a_version_that_is_none_is_refused(written: str):
+    with pytest.raises(SettingsError, match="dify_version"):
+        load_settings({"dify_version": written}, {})

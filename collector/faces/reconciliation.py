@@ -26,18 +26,35 @@ from collector.faces.cells import cell
 from collector.faces.guard import needs
 from collector.faces.problems import PROBLEM_RESPONSES
 from collector.faces.rest_models import ALL, Covered
+from collector.measures.answer import plain
 from collector.measures.query import Rows, earliest
 from collector.period import Grain, Period, floor
 from collector.reconcile import Difference, Kind, State, reconcile
 from collector.reconcile.causes import CAUSES, UNEXPLAINED
+from collector.reconcile.figures import Amount, size
 
 Only: TypeAlias = Literal["open", "explained", "all"]
 
-METRIC = "dify_metric_reconciliation_difference_tokens"
-METRIC_HELP = (
-    "Tokens by which Dify's totals (kind) differ from those of the model calls, Dify's less ours, by cause, over the "
-    "complete ones of the last seven days. What is unexplained is added up without signs, so that it cannot cancel."
+_OVER = (
+    "differ from ours, Dify's less ours, by cause, over the complete days of the last seven. What is unexplained is "
+    "added up without signs, so that it cannot cancel."
 )
+METRICS: Mapping[str, tuple[str, Callable[[Kind], bool]]] = {
+    "dify_metric_reconciliation_difference_tokens": (
+        f"Tokens by which Dify's totals (kind) {_OVER}",
+        lambda kind: kind.unit == "tokens",
+    ),
+    "dify_metric_reconciliation_difference_usd": (
+        f"Money by which Dify's totals (kind), which call every currency US dollars, {_OVER}",
+        lambda kind: kind is Kind.MESSAGE_COST,
+    ),
+    "dify_metric_reconciliation_difference_facts": (
+        f"Runs, messages, conversations, users and requests (kind) by which Dify's daily counts {_OVER}",
+        lambda kind: not kind.needs_calls and kind.unit != "tokens",
+    ),
+}
+"""Names of the metrics, what they say, and of which kinds."""
+
 METRIC_LABELS = ("workspace_id", "kind", "cause")
 WATCHED = timedelta(days=7)
 
@@ -63,7 +80,7 @@ class ReasonBody(BaseModel):
     """One cause and how much of the difference it makes up for · 差异原因"""
 
     cause: str
-    amount: int
+    amount: Amount = Field(description="Of money: decimal digits as text.")
     facts: int = Field(description="In how many runs, messages or requests; 0: not known.")
 
 
@@ -77,11 +94,11 @@ class DifferenceBody(BaseModel):
     timezone: str = Field(description="Of the Dify account, so that days are those of Dify's statistics.")
     kind: Kind
     unit: str
-    ours: int
-    theirs: int
-    difference: int = Field(description="Theirs less ours; what the reasons add up to.")
+    ours: Amount = Field(description="Of money, which all currencies together are: decimal digits as text.")
+    theirs: Amount
+    difference: Amount = Field(description="Theirs less ours; what the reasons add up to.")
     share: float | None = Field(description="Of ours, 0 to 1; null where ours is nothing.")
-    unexplained: int
+    unexplained: Amount
     state: State
     is_complete: bool = Field(description="The day is over, and was read to its end on both sides.")
     reasons: list[ReasonBody]
@@ -146,34 +163,35 @@ def reconciled(asked: Asked, rows: Rows, now: datetime, *, timezone: str = "UTC"
 
 
 class Watch:
-    """The metric: reconciles at most every so often, so that a scrape costs nothing."""
+    """The metrics: reconciles at most every so often, so that a scrape costs nothing."""
 
     def __init__(self, rows: Rows, *, clock: Callable[[], datetime], every: timedelta, timezone: str = "UTC") -> None:
         self._rows, self._clock, self._every, self._zone = rows, clock, every, ZoneInfo(timezone)
-        self._values: Mapping[tuple[str, ...], float] = {}
+        self._values: dict[str, Mapping[tuple[str, ...], float]] = {}
         self._at: datetime | None = None
         self._lock = Lock()
 
-    def values(self) -> Mapping[tuple[str, ...], float]:
-        """Values by METRIC_LABELS."""
+    def values(self, metric: str) -> Mapping[tuple[str, ...], float]:
+        """Values of one of METRICS by METRIC_LABELS."""
         with self._lock:
             now = self._clock()
             if self._at is None or now - self._at >= self._every:
                 today = floor(now, Grain.DAY, self._zone)
                 found = reconcile(self._rows, Period(today - WATCHED, now, self._zone))
-                self._values, self._at = _summed(found), now
-            return self._values
+                self._values = {name: _summed(found, wanted) for name, (_, wanted) in METRICS.items()}
+                self._at = now
+            return self._values[metric]
 
 
-def _summed(found: Iterable[Difference]) -> dict[tuple[str, ...], float]:
+def _summed(found: Iterable[Difference], wanted: Callable[[Kind], bool]) -> dict[tuple[str, ...], float]:
     sums: dict[tuple[str, ...], float] = {}
     for one in found:
-        if one.unit != "tokens" or not one.is_complete:
+        if not wanted(one.kind) or not one.is_complete:
             continue
         here = (one.workspace_id or "", str(one.kind))
         sums.setdefault((*here, UNEXPLAINED), 0.0)
         for reason in one.reasons:
-            amount = reason.amount if CAUSES[reason.cause].is_settled else abs(reason.amount)
+            amount = float(reason.amount if CAUSES[reason.cause].is_settled else size(reason.amount))
             sums[*here, reason.cause] = sums.get((*here, reason.cause), 0.0) + amount
     return sums
 
@@ -195,6 +213,6 @@ def _as_csv(found: Mapping[str, object]) -> str:
     lines.writerow(names)
     rows = found["rows"]
     for row in rows if isinstance(rows, list) else ():
-        reasons = " ".join(f"{each['cause']}={each['amount']}" for each in row["reasons"])
+        reasons = " ".join(f"{each['cause']}={plain(each['amount'])}" for each in row["reasons"])
         lines.writerow([cell(reasons if name == "reasons" else row[name]) for name in names])
     return text.getvalue()

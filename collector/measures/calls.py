@@ -9,6 +9,7 @@ from __future__ import annotations
 from collector.measures.dimensions import CURRENCY
 from collector.measures.measure import (
     CURRENCY_UNIT,
+    DEBUG_UNKNOWN_CALLS,
     ESTIMATED,
     UNPRICED,
     USAGE_UNKNOWN,
@@ -19,7 +20,7 @@ from collector.measures.measure import (
 )
 from collector.records import ModelCall
 
-_TOKEN_FLAGS = (ESTIMATED, USAGE_UNKNOWN)
+_TOKEN_FLAGS = (ESTIMATED, USAGE_UNKNOWN, DEBUG_UNKNOWN_CALLS)
 _GENERATED = (
     "output_tokens IS NOT NULL AND time_to_first_token_seconds IS NOT NULL "
     "AND latency_seconds > time_to_first_token_seconds"
@@ -34,7 +35,7 @@ MODEL_CALLS = count(
     title="Model calls",
     title_zh="模型调用次数",
     help="Calls of a model, failed ones included. Each call counts once, wherever Dify repeats it.",
-    flags=(ESTIMATED,),
+    flags=(ESTIMATED, DEBUG_UNKNOWN_CALLS),
 )
 FAILED_MODEL_CALLS = count(
     "failed_model_calls",
@@ -110,7 +111,7 @@ COST = total(
     title="Cost",
     title_zh="费用",
     help="What Dify says the calls cost, always by currency. Calls without a price add nothing and are flagged.",
-    flags=(ESTIMATED, UNPRICED),
+    flags=(ESTIMATED, UNPRICED, DEBUG_UNKNOWN_CALLS),
 )
 UNPRICED_TOKENS = total(
     "unpriced_tokens",
@@ -121,7 +122,7 @@ UNPRICED_TOKENS = total(
     title="Unpriced tokens",
     title_zh="未定价 Token",
     help="Tokens for which Dify has no price, or a price of zero.",
-    flags=(ESTIMATED,),
+    flags=(ESTIMATED, DEBUG_UNKNOWN_CALLS),
 )
 MODEL_CALL_LATENCY = spread(
     "model_call_latency",

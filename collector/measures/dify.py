@@ -14,7 +14,17 @@ from __future__ import annotations
 
 from collector.measures.dimensions import MESSAGE_APP, MESSAGE_CONVERSATION, RUN_APP, RUN_MESSAGE
 from collector.measures.doubts import doubts
-from collector.measures.measure import DIFY_USD, Kind, Measure, Rounding, count, distinct, ratio, total
+from collector.measures.measure import (
+    DEBUG_UNKNOWN_MESSAGES,
+    DIFY_USD,
+    Kind,
+    Measure,
+    Rounding,
+    count,
+    distinct,
+    ratio,
+    total,
+)
 from collector.quirks import Total
 from collector.records import Message, Run
 
@@ -34,7 +44,8 @@ _TALKING = f"{COUNTED_MESSAGE} AND app.mode IN ('chat', 'agent-chat', 'advanced-
 _COMPLETION = f"{COUNTED_MESSAGE} AND app.mode = 'completion'"
 _WORKFLOW = f"{COUNTED_RUN} AND app.mode = 'workflow'"
 
-_MESSAGE_DOUBTS, _RUN_DOUBTS = doubts(Total.MESSAGE, Message), doubts(Total.RUN, Run)
+_MESSAGE_DOUBTS = (*doubts(Total.MESSAGE, Message), DEBUG_UNKNOWN_MESSAGES)
+_RUN_DOUBTS = doubts(Total.RUN, Run)
 
 HUNDREDTHS = Rounding(2, is_decimal=True)
 
@@ -46,6 +57,7 @@ DIFY_MESSAGES = count(
     title="Messages (Dify)",
     title_zh="消息数（Dify 口径）",
     help="Dify's daily-messages: every message that is no test, failed and empty ones included.",
+    flags=(DEBUG_UNKNOWN_MESSAGES,),
 )
 DIFY_CONVERSATIONS = distinct(
     "dify_conversations",
@@ -56,6 +68,7 @@ DIFY_CONVERSATIONS = distinct(
     title="Conversations (Dify)",
     title_zh="会话数（Dify 口径）",
     help="Dify's daily-conversations: a conversation counts on each day on which it has a message.",
+    flags=(DEBUG_UNKNOWN_MESSAGES,),
 )
 DIFY_END_USERS = distinct(
     "dify_end_users",

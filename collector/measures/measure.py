@@ -100,6 +100,23 @@ STALE_MESSAGES = Flag(
 )
 
 
+DEBUG_UNKNOWN_MESSAGES = Flag(
+    name="debug_unknown",
+    record=Message,
+    where="is_debug IS NULL",
+    title="Test or not is not known",
+    title_zh="无法判断是否调试",
+    help="Chats from Dify's console, of which its API does not say whether they were tests; they are counted. Dify's "
+    "database knows, and reconciliation tells where Dify's own count settles it.",
+)
+DEBUG_UNKNOWN_CALLS = Flag(
+    name="debug_unknown",
+    record=ModelCall,
+    where="is_debug IS NULL",
+    title=DEBUG_UNKNOWN_MESSAGES.title,
+    title_zh=DEBUG_UNKNOWN_MESSAGES.title_zh,
+    help=DEBUG_UNKNOWN_MESSAGES.help,
+)
 RUNS_MISSING = Flag(
     name="runs_missing",
     record=Run,
@@ -262,6 +279,7 @@ def distinct(
     where: str = "TRUE",
     at: str = "created_at",
     joins: tuple[str, ...] = (),
+    flags: tuple[Flag, ...] = (),
 ) -> Measure:
     """How many different values a column has. They do not add up: who came on two days is one visitor."""
     return Measure(
@@ -276,6 +294,7 @@ def distinct(
         where=where,
         at=at,
         joins=joins,
+        flags=flags,
     )
 
 

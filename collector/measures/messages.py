@@ -6,7 +6,7 @@ Messages count in the period in which they were asked; a conversation is active 
 from __future__ import annotations
 
 from collector.measures.dimensions import FEEDBACK_MESSAGE
-from collector.measures.measure import STALE_MESSAGES, count, distinct, ratio, spread, union
+from collector.measures.measure import DEBUG_UNKNOWN_MESSAGES, STALE_MESSAGES, count, distinct, ratio, spread, union
 from collector.records import Conversation, Feedback, Message, Run
 
 _RATED_AT = "coalesce(created_at, message.created_at)"
@@ -19,7 +19,7 @@ MESSAGES = count(
     title="Messages",
     title_zh="消息数",
     help="Questions asked, failed ones included, as Dify counts them.",
-    flags=(STALE_MESSAGES,),
+    flags=(STALE_MESSAGES, DEBUG_UNKNOWN_MESSAGES),
 )
 FAILED_MESSAGES = count(
     "failed_messages",
@@ -38,6 +38,7 @@ CONVERSATIONS = distinct(
     title="Conversations",
     title_zh="会话数",
     help="Conversations with at least one message. One that goes on for two days counts on both, and once in all.",
+    flags=(DEBUG_UNKNOWN_MESSAGES,),
 )
 CONVERSATIONS_STARTED = count(
     "conversations_started",

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 from collector.quirks import QUIRKS, Effect
 
+TRIGGER_LEFT_OUT, ORIGIN_UNKNOWN = "trigger_left_out", "origin_unknown"
 LATE, OPEN, UNREAD = "late", "open", "calls_unread"
 ESTIMATED, UNTOLD = "estimated", "node_total_untold"
 MESSAGE_MISSING, COMPLETIONS_UNREAD = "message_missing", "completions_unread"
 CONSOLE_TEST, DEBUG_UNKNOWN = "console_test", "debug_unknown"
+PRICE_UNTOLD, UNPRICED_CALLS, ROUNDED = "price_untold", "unpriced_calls", "rounded"
+USER_UNKNOWN = "user_unknown"
 CLEANED, APP_DELETED = "cleaned_history", "app_deleted"
 UNEXPLAINED = "unexplained"
 
@@ -107,6 +110,40 @@ _OWN = (
         believe="neither to the last token",
         believe_zh="均不完全准确",
         is_settled=False,
+    ),
+    Cause(
+        PRICE_UNTOLD,
+        "Price not told",
+        "价格未提供",
+        "The console API tells no prices of chat, agent and completion messages; Dify's database and the tap do.",
+        "控制台接口不提供聊天、智能体与文本生成消息的价格；Dify 数据库与旁路采集提供。",
+        believe="Dify's statistic",
+        believe_zh="Dify 的统计",
+    ),
+    Cause(
+        UNPRICED_CALLS,
+        "Calls without a price",
+        "调用缺少价格",
+        "Dify has a price for the message and none for some of its calls: they are estimates, or totals only.",
+        "Dify 有消息价格，但部分调用没有：它们是估算或仅有总量。",
+        believe="Dify's total",
+        believe_zh="Dify 总量",
+    ),
+    Cause(
+        ROUNDED,
+        "Rounded",
+        "四舍五入",
+        "Dify keeps the price of a message to seven decimals.",
+        "Dify 的消息价格保留七位小数。",
+    ),
+    Cause(
+        USER_UNKNOWN,
+        "User not told",
+        "用户未提供",
+        "Dify's run list does not say who ran it, and neither an app log nor a message names them.",
+        "Dify 的运行列表不含用户，日志与消息中也没有。",
+        believe="Dify's statistic",
+        believe_zh="Dify 的统计",
     ),
     Cause(
         CLEANED,

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 
 from collector.period import Period, zone
-from collector.reconcile import figures, reasons, site
+from collector.reconcile import figures, heads, reasons, site
 from collector.reconcile.causes import (
     APP_DELETED,
     CLEANED,
@@ -23,10 +23,15 @@ from collector.reconcile.causes import (
     LATE,
     MESSAGE_MISSING,
     OPEN,
+    ORIGIN_UNKNOWN,
+    PRICE_UNTOLD,
+    TRIGGER_LEFT_OUT,
     UNEXPLAINED,
+    USER_UNKNOWN,
 )
 from collector.reconcile.difference import STATISTICS, Difference, Kind, Reason
-from collector.reconcile.figures import MessageFigures, Rows, RunFigures, Told
+from collector.reconcile.figures import Amount, MessageFigures, Rows, RunFigures, Told, size
+from collector.reconcile.heads import Heads, RunHeads
 from collector.reconcile.site import COMPLETION, MESSAGE_STREAMS, RUN_STREAMS, Marks, Place, Releases
 
 READ_AS_HISTORY = timedelta(days=3)
@@ -35,9 +40,9 @@ READ_AS_HISTORY = timedelta(days=3)
 
 @dataclass
 class _Row:
-    ours: int = 0
-    theirs: int = 0
-    amounts: Counter[str] = field(default_factory=Counter)
+    ours: Amount = 0
+    theirs: Amount = 0
+    amounts: dict[str, Amount] = field(default_factory=dict)
     facts: Counter[str] = field(default_factory=Counter)
 
 
@@ -49,6 +54,9 @@ class _Day:
     ended_at: datetime | None = None
     unsure: list[MessageFigures] = field(default_factory=list)  # test or real is not known
     messages: int = 0
+    untold_prices: int = 0  # messages that spent tokens and do not tell their price
+    nameless: int = 0  # runs whose user nobody told
+    heads: Heads | None = None
 
     def saw(self, fact: RunFigures | MessageFigures) -> None:
         self.has_open = self.has_open or fact.is_open
@@ -85,6 +93,10 @@ class Comparison:
             self._take_run(run)
         for message in figures.messages(self._rows, self._days, apps):
             self._take_message(message)
+        for names in heads.of_messages(self._rows, self._days, apps):
+            self._day(names.app_id, names.day).heads = names
+        for users in heads.of_runs(self._rows, self._days, apps):
+            self._take_users(users)
         for request in figures.requests(self._rows, self._days, apps):
             self._take_requests(request)
         self._take_statistics()
@@ -112,17 +124,19 @@ class Comparison:
             add(Kind.RUN_STATISTIC, run.calls, run.reported, why)
             add(Kind.RUNS, run.facts, run.facts, [])
         else:
-            add(Kind.RUN_STATISTIC, run.calls, 0, [("trigger_left_out", -run.calls)])
-            add(Kind.RUNS, run.facts, 0, [("trigger_left_out", -run.facts)])
+            add(Kind.RUN_STATISTIC, run.calls, 0, [(TRIGGER_LEFT_OUT, -run.calls)])
+            add(Kind.RUNS, run.facts, 0, [(TRIGGER_LEFT_OUT, -run.facts)])
         if place.is_chatflow and not run.has_message and run.calls:
-            gone = [(OPEN if run.is_open else MESSAGE_MISSING, -run.calls)]
+            gone: reasons.Reasons = [(OPEN if run.is_open else MESSAGE_MISSING, -run.calls)]
             add(Kind.MESSAGE_TOKENS, run.calls, 0, gone)
             add(Kind.MESSAGE_STATISTIC, run.calls, 0, gone)
+            add(Kind.MESSAGE_COST, run.cost, 0, [(gone[0][0], -run.cost)])
 
     def _take_message(self, message: MessageFigures) -> None:
         day = self._day(message.app_id, message.day)
         day.saw(message)
         day.messages += message.facts
+        day.untold_prices += message.untold if message.is_counted else 0
         place = self._places[message.app_id]
         version = self._releases.at(message.workspace_id or place.workspace_id, message.created_at)
         why = reasons.of_message(message, place.mode, version)
@@ -131,11 +145,42 @@ class Comparison:
         if not message.is_debug_known and message.is_counted:
             day.unsure.append(message)
         elif message.is_counted:
-            add(Kind.MESSAGE_STATISTIC, message.calls, message.reported, why)
-            add(Kind.MESSAGES, message.facts, message.facts, [])
+            self._count_message(message, why)
         else:
-            add(Kind.MESSAGE_STATISTIC, message.calls, 0, [("origin_unknown", -message.calls)])
-            add(Kind.MESSAGES, message.facts, 0, [("origin_unknown", -message.facts)])
+            self._leave_out(message, ORIGIN_UNKNOWN)
+
+    def _count_message(self, message: MessageFigures, why: reasons.Reasons) -> None:
+        """Messages that Dify's statistics count."""
+        add = partial(self._add, message.app_id, message.day, message.facts)
+        add(Kind.MESSAGE_STATISTIC, message.calls, message.reported, why)
+        add(Kind.MESSAGE_COST, message.cost, message.told_cost or 0, reasons.of_cost(message, why))
+        add(Kind.MESSAGES, message.facts, message.facts, [])
+
+    def _leave_out(self, message: MessageFigures, cause: str) -> None:
+        """Messages that they do not count."""
+        add = partial(self._add, message.app_id, message.day, message.facts)
+        add(Kind.MESSAGE_STATISTIC, message.calls, 0, [(cause, -message.calls)])
+        add(Kind.MESSAGE_COST, message.cost, 0, [(cause, -message.cost)])
+        add(Kind.MESSAGES, message.facts, 0, [(cause, -message.facts)])
+
+    def _take_users(self, users: RunHeads) -> None:
+        self._day(users.app_id, users.day).nameless = users.nameless
+        left_out = users.counted_users - users.users
+        add = partial(self._add, users.app_id, users.day, 0)
+        add(Kind.RUN_USERS, users.users, users.counted_users, [(TRIGGER_LEFT_OUT, left_out)])
+
+    def _take_heads(self, app_id: str, day: date, *, is_sure: bool) -> None:
+        """Conversations and end users; `is_sure`: of messages that are known to be no tests only."""
+        found = self._day(app_id, day).heads
+        if found is None:
+            return
+        for kind, every, counted, sure in (
+            (Kind.CONVERSATIONS, found.conversations, found.counted_conversations, found.sure_conversations),
+            (Kind.END_USERS, found.end_users, found.counted_end_users, found.sure_end_users),
+        ):
+            theirs = sure if is_sure else counted
+            why: reasons.Reasons = [(ORIGIN_UNKNOWN, counted - every), (CONSOLE_TEST, theirs - counted)]
+            self._add(app_id, day, 0, kind, every, theirs, why)
 
     def _take_requests(self, request: figures.RequestFigures) -> None:
         missing = request.seen - request.known
@@ -170,19 +215,16 @@ class Comparison:
         known = self._day(app_id, day)
         unsure, sure = known.unsure, self._row(app_id, day, Kind.MESSAGES).theirs
         total, mode = sum(message.facts for message in unsure), self._places[app_id].mode
-        counted = total if told is None else min(max(told.number - sure, 0), total)
+        counted = total if told is None else min(max(int(told.number) - int(sure), 0), total)
         if told is not None and not self._is_complete(app_id, day, Kind.MESSAGES):
             counted = total
         for message in unsure:
-            add = partial(self._add, app_id, day, message.facts)
             if counted:
                 version = self._releases.at(message.workspace_id, message.created_at)
-                why = reasons.of_message(message, mode, version)
-                add(Kind.MESSAGE_STATISTIC, message.calls, message.reported, why)
-                add(Kind.MESSAGES, message.facts, message.facts, [])
+                self._count_message(message, reasons.of_message(message, mode, version))
             else:
-                add(Kind.MESSAGE_STATISTIC, message.calls, 0, [(CONSOLE_TEST, -message.calls)])
-                add(Kind.MESSAGES, message.facts, 0, [(CONSOLE_TEST, -message.facts)])
+                self._leave_out(message, CONSOLE_TEST)
+        self._take_heads(app_id, day, is_sure=not counted)
         if counted in (0, total):
             unsure.clear()  # settled
 
@@ -192,15 +234,19 @@ class Comparison:
         if left:
             self._add(app_id, day, 0, kind, 0, left, [(self._of_rest(app_id, day, kind, told, left, first_day), left)])
 
-    def _of_rest(self, app_id: str, day: date, kind: Kind, told: Told, left: int, first_day: date | None) -> str:
+    def _of_rest(self, app_id: str, day: date, kind: Kind, told: Told, left: Amount, first_day: date | None) -> str:
         place, known = self._places[app_id], self._day(app_id, day)
         if place.mode == COMPLETION and left > 0 and self._marks.facts(app_id, MESSAGE_STREAMS) is None:
             return COMPLETIONS_UNREAD
         if not self._is_complete(app_id, day, kind):
             return LATE
+        if left > 0 and kind is Kind.MESSAGE_COST and known.untold_prices:
+            return PRICE_UNTOLD
+        if left > 0 and kind is Kind.RUN_USERS and known.nameless:
+            return USER_UNKNOWN
         if left < 0 and self._is_cleaned(app_id, day, told, first_day):
             return CLEANED
-        if known.unsure and "message" in kind:
+        if known.unsure and kind.is_of_messages:
             return DEBUG_UNKNOWN
         return UNEXPLAINED
 
@@ -230,8 +276,10 @@ class Comparison:
         place = self._places[app_id]
         if kind is Kind.REQUESTS:
             return RUN_STREAMS if place.mode == "workflow" else MESSAGE_STREAMS
-        if place.is_chatflow and kind.unit == "tokens":
+        if place.is_chatflow and kind.needs_calls:
             return (*RUN_STREAMS, *kind.streams)
+        if place.is_chatflow and kind is Kind.RUN_USERS:  # who asked stands at the message
+            return (*RUN_STREAMS, *MESSAGE_STREAMS)
         return kind.streams
 
     def _is_read(self, app_id: str, day: date, streams: Sequence[str]) -> bool:
@@ -242,14 +290,14 @@ class Comparison:
         return self._days.day_start(day + timedelta(days=1))
 
     def _add(
-        self, app_id: str, day: date, facts: int, kind: Kind, ours: int, theirs: int, why: reasons.Reasons
+        self, app_id: str, day: date, facts: int, kind: Kind, ours: Amount, theirs: Amount, why: reasons.Reasons
     ) -> None:
         row = self._row(app_id, day, kind)
         row.ours += ours
         row.theirs += theirs
         for cause, amount in why:
             if amount:
-                row.amounts[cause] += amount
+                row.amounts[cause] = row.amounts.get(cause, 0) + amount
                 row.facts[cause] += facts
 
     def _difference(self, app_id: str, day: date, kind: Kind, row: _Row) -> Difference:
@@ -265,7 +313,7 @@ class Comparison:
             theirs=row.theirs,
             reasons=tuple(
                 Reason(cause, row.amounts[cause], number)
-                for cause, number in sorted(row.facts.items(), key=lambda found: (-abs(row.amounts[found[0]]), found))
+                for cause, number in sorted(row.facts.items(), key=lambda found: (-size(row.amounts[found[0]]), found))
             ),
             is_complete=self._is_complete(app_id, day, kind),
         )

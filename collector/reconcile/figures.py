@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from collector.ledger import CONTAINER_NODES, TOOL
@@ -18,7 +19,15 @@ from collector.period import Period
 from collector.quirks import ITERATION, LOOP
 from collector.records import STALE, Message, Run
 
+Amount: TypeAlias = int | Decimal
+"""Of tokens and facts a whole number, of money a Decimal."""
+
 Rows: TypeAlias = Callable[[str, Mapping[str, object] | Sequence[object]], list[tuple[object, ...]]]
+
+
+def size(amount: Amount) -> Decimal:
+    """How much, whichever way."""
+    return Decimal(amount).copy_abs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class RunFigures:
     ended_at: datetime | None  # the last end
     workspace_id: str | None
     has_message: bool
+    cost: Decimal  # of its calls, all currencies added as Dify adds them
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,10 @@ class MessageFigures:
     created_at: datetime
     ended_at: datetime | None
     workspace_id: str | None
+    cost: Decimal  # of its calls, all currencies added as Dify adds them
+    unpriced: int  # tokens of calls whose price nobody told
+    told_cost: Decimal | None  # as Dify wrote it into the message; None: not told
+    untold: int  # messages that spent tokens and do not tell their price
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +103,7 @@ class RequestFigures:
 class Told:
     """One number of Dify's statistics, and when we had it."""
 
-    number: int
+    number: Amount
     seen_at: datetime
 
 
@@ -112,6 +126,8 @@ calls AS (
   SELECT
     model_call.run_id,
     sum(model_call.tokens) AS tokens,
+    sum(model_call.cost) AS cost,
+    sum(model_call.tokens) FILTER (model_call.cost IS NULL) AS unpriced,
     sum(model_call.tokens) FILTER (model_call.is_estimate) AS estimated,
     sum(model_call.tokens) FILTER (NOT model_call.is_estimate AND node.reported_tokens IS NULL) AS untold,
     sum(model_call.tokens) FILTER (around.node_type = '{ITERATION}') AS in_iterations,
@@ -138,6 +154,8 @@ totals AS (
   SELECT
     runs.*,
     coalesce(calls.tokens, 0) AS calls,
+    coalesce(calls.cost, 0) AS cost,
+    coalesce(calls.unpriced, 0) AS unpriced,
     coalesce(runs.reported_tokens, 0) AS reported,
     coalesce(nodes.tokens, 0) AS nodes,
     coalesce(nodes.tools, 0) AS tools,
@@ -175,7 +193,8 @@ WITH runs AS (
 SELECT
   app_id, day, is_odd, is_counted, count(*), sum(calls), sum(reported), sum(added), sum(nodes), sum(tools),
   sum(containers), sum(untold), sum(estimated), sum(in_iterations), sum(in_loops), is_open, bool_and(is_read),
-  any_value(status), min(created_at), max(finished_at), any_value(workspace_id), has_message
+  any_value(status), min(created_at), max(finished_at), any_value(workspace_id), has_message,
+  sum(cost)
 FROM judged
 GROUP BY
   app_id, day, is_odd, is_counted, is_open, has_message, CASE WHEN is_odd THEN id END,
@@ -192,7 +211,8 @@ WITH messages AS (
 ), runs AS (SELECT * FROM run WHERE id IN (SELECT run_id FROM messages)), """
     + _OF_RUNS
     + f""", own AS (
-  SELECT message_id, sum(tokens) AS tokens FROM model_call
+  SELECT message_id, sum(tokens) AS tokens, sum(cost) AS cost, sum(tokens) FILTER (cost IS NULL) AS unpriced
+  FROM model_call
   WHERE run_id IS NULL AND message_id IN (SELECT id FROM messages) GROUP BY 1
 ), spent AS (
   SELECT
@@ -200,6 +220,9 @@ WITH messages AS (
     messages.finished_at, messages.is_debug IS NOT NULL AS is_debug_known,
     {qualify(COUNTED_MESSAGE, Message).replace("message.", "messages.")} AS is_counted,
     coalesce(totals.calls, 0) + coalesce(own.tokens, 0) AS calls,
+    coalesce(totals.cost, 0) + coalesce(own.cost, 0) AS cost,
+    coalesce(totals.unpriced, 0) + coalesce(own.unpriced, 0) AS unpriced,
+    messages.reported_cost AS told_cost,
     coalesce(messages.reported_input_tokens, 0) + coalesce(messages.reported_output_tokens, 0) AS reported,
     coalesce(totals.reported, 0) AS run_reported,
     coalesce(totals.added, 0) AS added,
@@ -211,14 +234,19 @@ WITH messages AS (
     coalesce(totals.is_read, TRUE) AS is_read
   FROM messages LEFT JOIN totals ON totals.id = messages.run_id LEFT JOIN own ON own.message_id = messages.id
 ), judged AS (
-  SELECT *, reported <> calls + added OR NOT is_debug_known OR is_open AS is_odd FROM spent
+  SELECT *, reported <> calls + added OR NOT is_debug_known OR is_open
+    OR coalesce(told_cost <> cost, cost <> 0) AS is_odd
+  FROM spent
 )
 SELECT
   app_id, day, is_odd, is_counted, is_debug_known, count(*), sum(calls), sum(reported), sum(run_reported), sum(added),
   sum(in_iterations), sum(in_loops), is_open, bool_or(is_run_open), bool_or(is_run_stopped), bool_and(is_read),
-  any_value(status), min(created_at), max(finished_at), any_value(workspace_id)
+  any_value(status), min(created_at), max(finished_at), any_value(workspace_id), sum(cost), sum(unpriced),
+  sum(told_cost), count(*) FILTER (told_cost IS NULL AND (reported > 0 OR calls > 0))
 FROM judged
-GROUP BY app_id, day, is_odd, is_counted, is_debug_known, is_open, CASE WHEN is_odd THEN id END, added <> 0
+GROUP BY
+  app_id, day, is_odd, is_counted, is_debug_known, is_open, CASE WHEN is_odd THEN id END, added <> 0,
+  told_cost IS NULL
 """
 )
 
@@ -242,19 +270,20 @@ GROUP BY ALL
 
 def runs(rows: Rows, period: Period, apps: Sequence[str]) -> Iterator[RunFigures]:
     """The runs that began in the period, test runs left out."""
-    return (RunFigures(*row) for row in _read(rows, _RUNS, "run.created_at", period, apps))
+    return (RunFigures(*row) for row in read(rows, _RUNS, "run.created_at", period, apps))
 
 
 def messages(rows: Rows, period: Period, apps: Sequence[str]) -> Iterator[MessageFigures]:
     """The messages of the period, test messages left out."""
-    return (MessageFigures(*row) for row in _read(rows, _MESSAGES, "message.created_at", period, apps))
+    return (MessageFigures(*row) for row in read(rows, _MESSAGES, "message.created_at", period, apps))
 
 
 def requests(rows: Rows, period: Period, apps: Sequence[str]) -> Iterator[RequestFigures]:
     """The requests of the period that became something."""
-    return (RequestFigures(*row) for row in _read(rows, _REQUESTS, "created_at", period, apps))
+    return (RequestFigures(*row) for row in read(rows, _REQUESTS, "created_at", period, apps))
 
 
-def _read(rows: Rows, sql: str, at: str, period: Period, apps: Sequence[str]) -> list[tuple[Any, ...]]:
+def read(rows: Rows, sql: str, at: str, period: Period, apps: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Rows of SQL in which `{day}` stands for the local day of `at`."""
     parameters = {"since": period.start, "until": period.end, "apps": list(apps)}
     return rows(sql.replace("{day}", local_day(at, period)), parameters)

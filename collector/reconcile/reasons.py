@@ -7,14 +7,27 @@ Amounts are Dify's number less ours, and always add up to the whole difference: 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import TypeAlias
 
 from collector.quirks import ITERATION, LOOP, Effect, Quirk, Total, Version, quirks
-from collector.reconcile.causes import ESTIMATED, OPEN, UNEXPLAINED, UNREAD, UNTOLD
-from collector.reconcile.figures import MessageFigures, RunFigures
+from collector.reconcile.causes import (
+    ESTIMATED,
+    OPEN,
+    PRICE_UNTOLD,
+    ROUNDED,
+    UNEXPLAINED,
+    UNPRICED_CALLS,
+    UNREAD,
+    UNTOLD,
+)
+from collector.reconcile.figures import Amount, MessageFigures, RunFigures, size
 from collector.records import STALE
 
-Reasons: TypeAlias = list[tuple[str, int]]
+SMALLEST_PRICE = Decimal("0.0000001")
+"""Dify keeps the price of a message to seven decimals."""
+
+Reasons: TypeAlias = list[tuple[str, Amount]]
 """Causes and their amounts."""
 
 
@@ -57,6 +70,22 @@ def of_message(message: MessageFigures, mode: str, version: Version | None) -> R
         return [(OPEN, rest)]
     tools = message.added if message.reported == message.run_reported else 0
     return _rest(message, tools, message.status, mode, version, Total.MESSAGE)
+
+
+def of_cost(message: MessageFigures, of_tokens: Reasons) -> Reasons:
+    """Why a message's price is not that of its calls: mostly for the reason (`of_tokens`) its tokens are not theirs."""
+    rest = (message.told_cost or 0) - message.cost
+    if not rest:
+        return []
+    if abs(rest) <= SMALLEST_PRICE * message.facts:
+        return [(ROUNDED, rest)]
+    if of_tokens:
+        return [(max(of_tokens, key=lambda reason: size(reason[1]))[0], rest)]
+    if message.told_cost is None:
+        return [(OPEN if message.is_open else PRICE_UNTOLD, rest)]
+    if rest > 0 and message.unpriced:
+        return [(UNPRICED_CALLS, rest)]
+    return [(UNEXPLAINED, rest)]
 
 
 def _of_empty(message: MessageFigures, mode: str, version: Version | None) -> str:

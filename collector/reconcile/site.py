@@ -97,18 +97,19 @@ def places(rows: Rows, apps: Iterable[str] | None = None) -> list[Place]:
 def statistics(rows: Rows, timezone: str, first: date, last: date) -> Numbers:
     """Dify's counts of those days, both included."""
     sql = """
-    SELECT app_id, name, day, number, seen_at FROM dify_statistic
-    WHERE timezone = $timezone AND day BETWEEN $first AND $last AND number IS NOT NULL"""
+    SELECT app_id, name, day, number, amount, seen_at FROM dify_statistic
+    WHERE timezone = $timezone AND day BETWEEN $first AND $last AND (number IS NOT NULL OR amount IS NOT NULL)"""
     parameters = {"timezone": timezone, "first": first.isoformat(), "last": last.isoformat()}
     return {
-        (app_id, name, date.fromisoformat(day)): Told(number, seen_at)
-        for app_id, name, day, number, seen_at in _all(rows, sql, parameters)
+        (app_id, name, date.fromisoformat(day)): Told(number if amount is None else amount, seen_at)
+        for app_id, name, day, number, amount, seen_at in _all(rows, sql, parameters)
     }
 
 
 def first_days(rows: Rows, timezone: str) -> dict[tuple[str, str], date]:
     """By app and name, the first day on which Dify counted anything: what is older, it may have cleaned away."""
-    sql = "SELECT app_id, name, min(day) FROM dify_statistic WHERE timezone = $timezone AND number > 0 GROUP BY ALL"
+    sql = "SELECT app_id, name, min(day) FROM dify_statistic "
+    sql += "WHERE timezone = $timezone AND (number > 0 OR amount > 0) GROUP BY ALL"
     return {(app_id, name): date.fromisoformat(day) for app_id, name, day in _all(rows, sql, {"timezone": timezone})}
 
 

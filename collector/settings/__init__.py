@@ -26,7 +26,19 @@ from pydantic.fields import FieldInfo
 
 from collector.access import Scope
 from collector.settings.source import SIGN_IN, UNNAMED, DifySource, SignIn, sign_in_fault
-from collector.settings.written import Address, Behind, Listen, PathPrefix, Span, Text, Upstreams, Url, Zone, spelled
+from collector.settings.written import (
+    Address,
+    Behind,
+    Listen,
+    PathPrefix,
+    Span,
+    Text,
+    Upstreams,
+    Url,
+    VersionText,
+    Zone,
+    spelled,
+)
 
 PREFIX = "DIFY_METRIC_"
 BY_DEFAULT = "default"
@@ -81,6 +93,13 @@ class Settings(BaseModel):
     dify_password: SecretStr | None = _field(None, "secret", "Password of dify_email.", min_length=1)
     dify_token: SecretStr | None = _field(
         None, "secret", "A console access token, used as it is and never renewed.", min_length=1
+    )
+    dify_version: VersionText | None = _field(
+        None,
+        "version",
+        "Dify's version, where no answer tells it: behind a portal that drops X-Version, or where no console is read. "
+        "Which of Dify's totals are in doubt depends on it.",
+        example="1.11.1",
     )
 
     dify: tuple[DifySource, ...] = _field(
@@ -297,6 +316,7 @@ class Settings(BaseModel):
             name=UNNAMED,
             url=self.dify_url if is_asked else None,
             path_prefix=self.dify_path_prefix,
+            version=self.dify_version,
             broker_url=self.broker_url,
             broker_cache_url=self.broker_cache_url,
             broker_interval=self.broker_interval,
@@ -314,6 +334,12 @@ class Settings(BaseModel):
         if self.tap_upstream or self.dify_url is None:
             return self.tap_upstream
         return (Behind(self.dify_url),)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions that were set, by our names for their Difys; the plain one may be read by nobody."""
+        named = {source.name: source.version for source in self.dify}
+        return {name: version for name, version in {UNNAMED: self.dify_version, **named}.items() if version}
 
     @property
     def sign_in(self) -> SignIn | None:

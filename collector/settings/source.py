@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from collector.settings.written import PathPrefix, Span, Text, Url
+from collector.settings.written import PathPrefix, Span, Text, Url, VersionText
 
 SignIn: TypeAlias = Literal["admin key", "password", "token"]
 
@@ -36,6 +36,7 @@ class DifySource(BaseModel):
     email: Text | None = None
     password: Secret | None = None
     token: Secret | None = None
+    version: VersionText | None = None
     pull_interval: Span | None = None
     pull_concurrency: Annotated[int, Field(ge=1, le=32)] | None = None
     pull_budget_seconds: Annotated[float, Field(gt=0)] | None = None

@@ -6,6 +6,7 @@ their text again. A value that does not fit raises ValueError that says what is 
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -128,6 +129,12 @@ def _url(written: str) -> str:
     return written.rstrip("/")
 
 
+def _version(written: str) -> str:
+    if not re.fullmatch(r"v?\d{1,3}(\.\d{1,3}){1,2}([-+].*)?", written):
+        raise ValueError("a version such as 1.11.1")
+    return written.removeprefix("v")
+
+
 def _path_prefix(written: str) -> str:
     inner = written.strip("/ ")
     if "://" in inner or "?" in inner or "#" in inner:
@@ -141,4 +148,5 @@ Listen: TypeAlias = Annotated[Address, BeforeValidator(_address)]
 Zone: TypeAlias = Annotated[Text, AfterValidator(_zone)]
 Url: TypeAlias = Annotated[Text, AfterValidator(_url)]
 Upstreams: TypeAlias = Annotated[tuple[Behind, ...], BeforeValidator(_upstreams)]
+VersionText: TypeAlias = Annotated[Text, AfterValidator(_version)]
 PathPrefix: TypeAlias = Annotated[str, AfterValidator(_path_prefix)]

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -16,7 +17,7 @@ from collector.faces.reconciliation import Watch
 from collector.faces.reference import reference
 from collector.faces.rest import application
 from collector.settings import Settings, describe
-from tests.builders import NOON, a_call, a_node, a_run, an_app
+from tests.builders import NOON, a_call, a_message, a_node, a_run, an_app
 from tests.measures.facts import Facts
 from tests.reconcile.test_reasons import READ, a_statistic, all_read
 
@@ -135,13 +136,16 @@ def watched(facts: Facts, clock: Any) -> Watch:
     return Watch(facts.rows, clock=clock, every=timedelta(hours=1))
 
 
+TOKENS, MONEY, COUNTS = (f"dify_metric_reconciliation_difference_{unit}" for unit in ("tokens", "usd", "facts"))
+
+
 @pytest.mark.usefixtures("tool")
 def test_the_metric_has_signs_but_what_is_unexplained_cannot_cancel(facts: Facts) -> None:
     facts.put(a_run(id="r3", reported_tokens=93, created_at=NOON - timedelta(days=1), **READ))
     facts.put(a_call(id="n3", run_id="r3", created_at=NOON - timedelta(days=1)))
     facts.put(a_node(id="n3", run_id="r3", reported_tokens=100))
 
-    assert watched(facts, lambda: NOW).values() == {
+    assert watched(facts, lambda: NOW).values(TOKENS) == {
         ("w1", "node_tokens", "unexplained"): 0.0,
         ("w1", "node_tokens", "tool_repeated"): 30.0,
         ("w1", "run_tokens", "unexplained"): 14.0,
@@ -152,18 +156,37 @@ def test_the_metric_has_signs_but_what_is_unexplained_cannot_cancel(facts: Facts
 def test_days_that_are_not_complete_do_not_count(facts: Facts) -> None:
     facts.put(an_app(), a_run(reported_tokens=107, **READ), a_call())
 
-    assert watched(facts, lambda: NOW).values() == {}
+    assert watched(facts, lambda: NOW).values(TOKENS) == {}
 
 
 def test_it_is_worked_out_once_an_hour(facts: Facts) -> None:
     at = NOW
     watch = watched(facts, lambda: at)
-    assert watch.values() == {}
+    assert watch.values(TOKENS) == {}
     facts.put(an_app(), a_statistic("run_tokens", 5, day=date(2026, 11, 20)), *all_read())
 
-    assert watch.values() == {}
+    assert watch.values(TOKENS) == {}
     at += timedelta(hours=1)
-    assert watch.values() == {("", "run_statistic", "unexplained"): 5.0}
+    assert watch.values(TOKENS) == {("", "run_statistic", "unexplained"): 5.0}
+
+
+def test_money_and_counts_have_metrics_of_their_own(facts: Facts) -> None:
+    facts.put(an_app(id="helpdesk", mode="chat"), *all_read("helpdesk"), a_message())
+    facts.put(a_call(id="m1", message_id="m1", run_id=None, app_id="helpdesk", cost=None, currency=None))
+    for name, number in (("messages", 1), ("conversations", 2), ("end_users", 1)):
+        facts.put(a_statistic(name, number, "helpdesk"))
+    facts.put(a_statistic("message_cost", 0, "helpdesk", number=None, amount=Decimal("0.25")))
+    watch = watched(facts, lambda: NOW)
+
+    assert watch.values(MONEY) == {
+        ("", "message_cost", "unexplained"): 0.0,
+        ("", "message_cost", "price_untold"): 0.25,
+    }
+    assert watch.values(COUNTS) == {
+        ("", "messages", "unexplained"): 0.0,
+        ("", "conversations", "unexplained"): 1.0,
+        ("", "end_users", "unexplained"): 0.0,
+    }
 
 
 def test_the_reference_lists_the_quirks() -> None:

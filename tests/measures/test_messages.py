@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from collector.records import Request
-from tests.builders import NOON, a_conversation, a_feedback, a_message, a_run, an_app
+from collector.records import DATABASE, Message, ModelCall, Request
+from tests.builders import NOON, a_call, a_conversation, a_feedback, a_message, a_run, an_app
+from tests.collect.shelf import Shelf
 from tests.measures.facts import period
 
 
@@ -103,3 +104,20 @@ def test_a_percentile_asked_for_alone_is_a_number_as_among_others(facts):
 
     assert facts.value("response_time_p50") == 3.0
     assert facts.ask("response_time_p50,response_time_p95").rows[0]["response_time_p50"] == 3.0
+
+
+def test_chats_of_the_console_that_may_be_tests_count_and_are_flagged(facts):
+    facts.put(a_message(), a_message(id="m2", conversation_id="c2", is_debug=None), a_message(id="m3", is_debug=True))
+    facts.put(*(a_call(id=f"m{n}", run_id=None, message_id=f"m{n}", is_debug=d) for n, d in ((1, False), (2, None))))
+
+    for name, value in (("messages", 2), ("conversations", 2), ("dify_messages", 2), ("tokens", 200)):
+        answer = facts.ask(name)
+        assert (answer.rows[0][name], answer.flags) == (value, {"debug_unknown": 1}), name
+
+
+def test_the_database_settles_which_of_them_were_tests():
+    store = Shelf()
+    store.put([a_message(is_debug=None), a_call(id="m1", is_debug=None)])
+    store.put([a_message(is_debug=True, source=DATABASE), a_call(id="m1", is_debug=True, source=DATABASE)])
+
+    assert {fact.is_debug for kind in (Message, ModelCall) for fact in store.of(kind).values()} == {True}

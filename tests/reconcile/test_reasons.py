@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -506,9 +505,3 @@ def test_reasons_always_add_up_to_the_difference(
         assert one.state is not State.EQUAL or not one.difference
     ours = {one.kind: one.ours for one in differences}
     assert len({ours[kind] for kind in ours if kind.unit == "tokens"}) <= 1
-
-
-def test_money_is_not_compared(facts: Facts) -> None:
-    facts.put(an_app(), a_statistic("message_cost", 0, number=None, amount=Decimal("1.5")))
-
-    assert not reconcile(facts.rows, period(NOON, NEXT_DAY))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,7 @@ from collector.demo import World, make_world
 from collector.demo.plan import Habits
 from collector.period import Period
 from collector.reconcile import Difference, Kind, State, reconcile
+from collector.reconcile.difference import STATISTICS
 from collector.records import Run
 from tests.collect.shelf import Shelf
 from tests.collect.site import NOW, Site, a_site, an_old_world
@@ -47,9 +49,9 @@ async def reconciled(world: World, **options: Any) -> list[Difference]:
         return reconcile(site.store.rows, LATELY)
 
 
-def causes(differences: list[Difference], world: World, app: str) -> dict[Kind, dict[str, int]]:
+def causes(differences: list[Difference], world: World, app: str) -> dict[Kind, dict[str, Any]]:
     """What explains the differences of one app, by kind, over all days."""
-    found: dict[Kind, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    found: dict[Kind, dict[str, Any]] = defaultdict(lambda: defaultdict(int))
     for one in differences:
         if one.app_id == world.app_named(app).id:
             for reason in one.reasons:
@@ -84,6 +86,11 @@ async def test_in_any_world_everything_is_explained_to_the_token(seed: int, habi
         assert one.difference == sum(reason.amount for reason in one.reasons)
 
 
+def paid(world: World, app: str) -> Decimal:
+    key = world.app_named(app).id
+    return sum((call.usage.total_price for call in world.calls if call.app_id == key and call.is_told), Decimal(0))
+
+
 async def test_a_workflow_as_a_tool() -> None:
     world = an_old_world()
     plan = a_request(world, "翻译流水线")
@@ -114,7 +121,8 @@ async def test_a_disconnected_message_of_a_chatflow() -> None:
 
     lost = {"empty_message": -spent(world, "客服助手")}
     found = causes(await reconciled(world), world, "客服助手")
-    assert found == {Kind.MESSAGE_TOKENS: lost, Kind.MESSAGE_STATISTIC: lost}
+    price = {"empty_message": -paid(world, "客服助手")}
+    assert found == {Kind.MESSAGE_TOKENS: lost, Kind.MESSAGE_STATISTIC: lost, Kind.MESSAGE_COST: price}
 
 
 async def test_a_stopped_run_with_its_message() -> None:
@@ -125,7 +133,8 @@ async def test_a_stopped_run_with_its_message() -> None:
 
     lost = {"stopped_run": -spent(world, "客服助手")}
     assert lost["stopped_run"]
-    assert causes(await reconciled(world), world, "客服助手") == dict.fromkeys(FLOWS, lost)
+    price = {Kind.MESSAGE_COST: {"stopped_run": -paid(world, "客服助手")}}
+    assert causes(await reconciled(world), world, "客服助手") == dict.fromkeys(FLOWS, lost) | price
 
 
 async def test_runs_of_triggers() -> None:
@@ -150,9 +159,10 @@ async def test_chats_of_the_console(debugged: int, real: int, cause: str | None)
     differences = await reconciled(world)
 
     found = causes(differences, world, chat.name)
-    kinds = {Kind.MESSAGES, Kind.MESSAGE_STATISTIC} if cause else set()
+    assert set(found.pop(Kind.MESSAGE_COST)) == {"price_untold"}
+    kinds = {Kind.MESSAGES, Kind.MESSAGE_STATISTIC, Kind.CONVERSATIONS} if cause else set()
     assert {kind: set(each) for kind, each in found.items()} == {kind: {cause} for kind in kinds}
-    assert {one.state for one in differences} - {State.EQUAL} == (
+    assert {one.state for one in differences if one.kind is not Kind.MESSAGE_COST} - {State.EQUAL} == (
         set() if cause is None else {State.OPEN if cause == "debug_unknown" else State.EXPLAINED}
     )
 
@@ -165,7 +175,10 @@ async def test_completions_that_are_not_read() -> None:
     found = causes(await reconciled(world, read_completions=False), world, app.name)
     assert found == {
         Kind.MESSAGE_STATISTIC: {"completions_unread": spent(world, app.name)},
+        Kind.MESSAGE_COST: {"completions_unread": paid(world, app.name)},
         Kind.MESSAGES: {"completions_unread": 1},
+        Kind.CONVERSATIONS: {"completions_unread": 1},
+        Kind.END_USERS: {"completions_unread": 1},
     }
 
 
@@ -207,7 +220,7 @@ async def test_history_that_dify_cleaned_away_before_we_asked_for_its_statistics
 
     assert not [one for one in differences if one.state is State.OPEN]
     cleaned = [one for one in differences for reason in one.reasons if reason.cause == "cleaned_history"]
-    assert {one.kind.statistic for one in cleaned} == {"runs", "run_tokens", "messages", "message_tokens"}
+    assert {one.kind.statistic for one in cleaned} == set(STATISTICS.values())
 
 
 async def test_a_planted_difference_is_found() -> None:

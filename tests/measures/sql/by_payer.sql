@@ -2,7 +2,8 @@ SELECT
   CASE WHEN payer_user.kind IS NOT NULL THEN payer_user.department WHEN payer_app.kind IS NOT NULL THEN payer_app.department WHEN payer_workspace.kind IS NOT NULL THEN payer_workspace.department END AS department,
   sum(model_call.tokens) AS tokens,
   count(*) FILTER (WHERE model_call.is_estimate) AS flag_estimated,
-  count(*) FILTER (WHERE model_call.tokens IS NULL) AS flag_usage_unknown
+  count(*) FILTER (WHERE model_call.tokens IS NULL) AS flag_usage_unknown,
+  count(*) FILTER (WHERE model_call.is_debug IS NULL) AS flag_debug_unknown
 FROM model_call
 LEFT JOIN run ON run.id = model_call.run_id
 LEFT JOIN message ON message.id = model_call.message_id

@@ -1,6 +1,7 @@
 SELECT
   CAST(make_timestamp(epoch_us(message.created_at) + $offset_0) AS DATE) AS step,
-  count(DISTINCT message.conversation_id) AS conversations
+  count(DISTINCT message.conversation_id) AS conversations,
+  count(*) FILTER (WHERE message.is_debug IS NULL) AS flag_debug_unknown
 FROM message
 WHERE message.created_at >= $since
   AND message.created_at < $until

@@ -4,7 +4,8 @@ SELECT
   model_call.currency AS currency,
   sum(model_call.cost) AS cost,
   count(*) FILTER (WHERE model_call.is_estimate) AS flag_estimated,
-  count(*) FILTER (WHERE model_call.tokens > 0 AND coalesce(model_call.cost, 0) = 0) AS flag_unpriced
+  count(*) FILTER (WHERE model_call.tokens > 0 AND coalesce(model_call.cost, 0) = 0) AS flag_unpriced,
+  count(*) FILTER (WHERE model_call.is_debug IS NULL) AS flag_debug_unknown
 FROM model_call
 WHERE model_call.created_at >= $since
   AND model_call.created_at < $until

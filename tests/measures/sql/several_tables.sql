@@ -15,7 +15,8 @@ LIMIT 200001;
 SELECT
   coalesce(message.workspace_id, app.workspace_id) AS workspace_id,
   count(*) AS messages,
-  count(*) FILTER (WHERE message.status = 'stale') AS flag_stale
+  count(*) FILTER (WHERE message.status = 'stale') AS flag_stale,
+  count(*) FILTER (WHERE message.is_debug IS NULL) AS flag_debug_unknown
 FROM message
 LEFT JOIN app ON app.id = message.app_id
 WHERE message.created_at >= $since
@@ -29,7 +30,8 @@ SELECT
   coalesce(model_call.workspace_id, app.workspace_id) AS workspace_id,
   sum(model_call.tokens) AS tokens,
   count(*) FILTER (WHERE model_call.is_estimate) AS flag_estimated,
-  count(*) FILTER (WHERE model_call.tokens IS NULL) AS flag_usage_unknown
+  count(*) FILTER (WHERE model_call.tokens IS NULL) AS flag_usage_unknown,
+  count(*) FILTER (WHERE model_call.is_debug IS NULL) AS flag_debug_unknown
 FROM model_call
 LEFT JOIN app ON app.id = model_call.app_id
 WHERE model_call.created_at >= $since
