@@ -71,6 +71,20 @@ RUN_MESSAGE = "LEFT JOIN message ON message.id = run.message_id"
 MESSAGE_CONVERSATION = "LEFT JOIN conversation ON conversation.id = message.conversation_id"
 (RUN_APP,), (MESSAGE_APP,), (WATERMARK_APP,) = (_APP_JOINS[facts] for facts in (Run, Message, Watermark))
 
+WATERMARK_BETTER = """LEFT JOIN (
+  SELECT mark.source, mark.stream, coalesce(nullif(mark.origin, ''), app.origin) AS origin,
+    min(mark.complete_until) AS reached_until
+  FROM watermark AS mark LEFT JOIN app ON app.id = mark.app_id
+  WHERE mark.source IN ('console', 'database') AND app.deleted_at IS NULL GROUP BY ALL
+) AS better_mark ON better_mark.source <> watermark.source AND watermark.source IN ('console', 'database')
+  AND better_mark.origin = coalesce(nullif(watermark.origin, ''), app.origin)
+  AND better_mark.stream =
+    CASE WHEN watermark.stream IN ('app-logs', 'debug-runs') THEN 'runs' ELSE watermark.stream END"""
+"""How far the other way in to the same Dify is: whoever turns from the API to the database, or back, leaves marks that
+stand still, and what the one tells is complete by the other. The database has all runs in one stream."""
+
+REACHED_UNTIL = "coalesce(greatest(complete_until, better_mark.reached_until), complete_until)"
+
 _CALLER = (CALL_RUN, CALL_MESSAGE)
 
 # The list of a chatflow's runs names no end users: they stand at the messages.

@@ -25,6 +25,10 @@ PAYER_JOINS = ("payer_user", "payer_key", "payer_app", "payer_workspace")
 """The names under which the table of payers is joined."""
 
 _COLUMNS |= dict.fromkeys(PAYER_JOINS, frozenset({"kind", "subject", "person", "department", "cost_centre"}))
+BETTER_MARK = "better_mark"
+"""The name under which the marks of the other way in to the same Dify are joined."""
+
+_COLUMNS[BETTER_MARK] = frozenset({"reached_until"})
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\$?\b[A-Za-z_]\w*(?:\.\w+)?\b(?P<call>\()?")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.measures.dimensions import WATERMARK_APP
+from collector.measures.dimensions import REACHED_UNTIL, WATERMARK_APP, WATERMARK_BETTER
 from collector.measures.measure import INSTANT, Kind, Measure, count, newest, spread, total
 from collector.records import Pull, Watermark
 
@@ -73,9 +73,9 @@ COMPLETE_UNTIL = Measure(
     name="complete_until",
     kind=Kind.EARLIEST,
     record=Watermark,
-    column="complete_until",
+    column=REACHED_UNTIL,
     where="app.deleted_at IS NULL",
-    joins=(WATERMARK_APP,),
+    joins=(WATERMARK_APP, WATERMARK_BETTER),
     at=None,
     unit=INSTANT,
     title="Complete until",

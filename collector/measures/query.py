@@ -15,7 +15,8 @@ from typing import TypeAlias, cast
 from collector.errors import QueryError
 from collector.measures.answer import Answer, Row, key_names, put_in_order
 from collector.measures.ask import TIME, Fill, Filter, Moment, Order, Query
-from collector.measures.fragments import Facts
+from collector.measures.dimensions import REACHED_UNTIL, WATERMARK_APP, WATERMARK_BETTER
+from collector.measures.fragments import Facts, qualify
 from collector.measures.sql import MOST_GROUPS, Statement, compile_query
 from collector.measures.values import Cells, Key, value_of
 from collector.period import FIXED_STEPS, Grain
@@ -29,6 +30,7 @@ from collector.records import (
     Request,
     Retrieval,
     Run,
+    Watermark,
 )
 
 __all__ = ["Answer", "Fill", "Filter", "Moment", "Order", "Query", "Rows", "run", "totals", "watermark"]
@@ -47,12 +49,13 @@ STREAMS: Mapping[Facts, tuple[str, ...]] = {
 }
 """The streams that must be complete for facts of a kind to be."""
 
-_WATERMARK = """\
+_WATERMARK = f"""\
 SELECT min(complete_until) FROM (
-  SELECT max(watermark.complete_until) AS complete_until
+  SELECT max({qualify(REACHED_UNTIL, Watermark)}) AS complete_until
   FROM watermark
-  LEFT JOIN app ON app.id = watermark.app_id
-  WHERE app.deleted_at IS NULL AND {conditions}
+  {WATERMARK_APP}
+  {WATERMARK_BETTER}
+  WHERE app.deleted_at IS NULL AND {{conditions}}
   GROUP BY watermark.stream, watermark.app_id, watermark.origin
 ) AS streams"""
 

@@ -18,7 +18,7 @@ from collector.records import CONSOLE, DATABASE
 
 RUN_STREAMS = ("runs", "node-executions")
 MESSAGE_STREAMS = ("conversations", "messages")
-STATISTICS = "statistics"
+STATISTICS, APP_LOGS = "statistics", "app-logs"
 COMPLETION = "completion"
 
 
@@ -64,21 +64,23 @@ class Marks:
     """Up to when streams are complete."""
 
     def __init__(self, rows: Rows) -> None:
-        sql = "SELECT source, stream, app_id, complete_until FROM watermark"
-        self._known = {(source, stream, app): at for source, stream, app, at in _all(rows, sql)}
+        sql = "SELECT source, stream, app_id, origin, complete_until FROM watermark"
+        self._known = {(source, stream, app, origin): at for source, stream, app, origin, at in _all(rows, sql)}
+        self._origins = {app: origin or "" for app, origin in _all(rows, "SELECT id, origin FROM app")}
 
     def facts(self, app_id: str, streams: Collection[str]) -> datetime | None:
         """Up to when all these streams are complete, by the source that is further."""
+        origin = self._origins.get(app_id, "")
         by_source = (
-            [self._known.get((source, stream, key)) for stream in streams]
-            for source, key in ((CONSOLE, app_id), (DATABASE, ""))
+            [self._known.get((CONSOLE, stream, app_id, "")) for stream in streams],
+            [self._known.get((DATABASE, stream, "", origin)) for stream in streams if stream != APP_LOGS],
         )
         reached = [min(at for at in found if at) for found in by_source if all(found)]
         return max(reached, default=None)
 
     def statistics(self, app_id: str) -> datetime | None:
         """Up to when Dify's statistics were read."""
-        return self._known.get((CONSOLE, STATISTICS, app_id))
+        return self._known.get((CONSOLE, STATISTICS, app_id, ""))
 
 
 def places(rows: Rows, apps: Iterable[str] | None = None) -> list[Place]:

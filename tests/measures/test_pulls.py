@@ -66,6 +66,39 @@ def test_a_stream_is_as_complete_as_its_best_source(facts):
     assert facts.ask("runs").watermark == NOON
 
 
+class TestTwoWaysIn:
+    """Whoever turns from the console API to the database, or back, leaves marks behind that stand still."""
+
+    OLD = NOON - timedelta(days=30)
+
+    def marks(self, source, at, *streams):
+        place = {"app_id": "shop"} if source == "console" else {"app_id": "", "origin": "main"}
+        return [a_watermark(source=source, stream=stream, complete_until=at, **place) for stream in streams]
+
+    @pytest.mark.parametrize("now", ["console", "database"])
+    def test_what_one_tells_is_complete_by_the_other(self, facts, now):
+        streams = {"console": ("runs", "app-logs", "messages"), "database": ("runs", "messages", "users")}
+        (other,) = {"console", "database"} - {now}
+        facts.put(an_app(origin="main"), *self.marks(now, NOON, *streams[now]))
+        facts.put(*self.marks(other, self.OLD, *(each for each in streams[other] if each != "users")))
+
+        assert facts.ask("runs").watermark == NOON
+        assert facts.ask("runs", where=["app:shop"]).watermark == NOON
+        assert facts.value("complete_until") == NOON
+        assert set(facts.by("stream", "complete_until").values()) == {NOON}
+
+    def test_what_only_one_tells_holds_back_all_the_same(self, facts):
+        facts.put(an_app(origin="main"), *self.marks("database", NOON, "runs"))
+        facts.put(*self.marks("console", self.OLD, "runs", "api-keys"))
+
+        assert facts.by("stream", "complete_until") == {"runs": NOON, "api-keys": self.OLD}
+
+    def test_another_dify_is_no_help(self, facts):
+        facts.put(an_app(origin="lab"), *self.marks("database", NOON, "runs"), *self.marks("console", self.OLD, "runs"))
+
+        assert facts.ask("runs").watermark == self.OLD
+
+
 def test_without_a_pull_nothing_is_complete(facts):
     assert facts.ask("runs").watermark is None
     assert facts.value("complete_until") is None

@@ -78,7 +78,7 @@ def examine(dsn: str, workspace_id: str | None, clock: Callable[[], datetime]) -
 
 
 def role_sql(role: str = ROLE) -> str:
-    """The SQL that makes a role with the smallest rights, in any version of Dify; run it again after an upgrade."""
+    """The SQL that makes a role with the smallest rights, in any version of Dify; from DO on, to run after upgrades."""
     lines = [
         f"      ('{table}', '{' '.join((*NEEDED.get(table, ()), *OPTIONAL.get(table, ())))}')"
         for table in sorted(TABLES)
