@@ -1,6 +1,7 @@
 """The command: parse arguments, call one function, show what it says.
 
 Data goes to stdout, words to stderr. Exit codes: 0 done, 1 failed, 2 misused (a wrong setting, argument or question).
+Each command imports what it needs when it is called, so that help and completion come at once.
 """
 
 from __future__ import annotations
@@ -12,18 +13,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from typer.exceptions import TyperException
 
 import collector
-from collector import commands, demonstration, keys, terminal
 from collector.errors import DifyMetricError, QueryError, SettingsError
-from collector.logs import set_up_logs
-from collector.period import span
-from collector.settings import BY_DEFAULT, Settings
-from collector.settings.configuration import load_settings
+
+if TYPE_CHECKING:
+    from collector.settings import Settings
 
 cli = typer.Typer(
     name="dify-metric",
@@ -63,12 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _failed(error: Exception, code: int) -> int:
+    from collector import terminal
+
     terminal.say(f"dify-metric: {error}")
     return code
 
 
 def _misused(error: TyperException) -> int:
     """An option or argument that is not ours. Without any argument the message is the help, printed already."""
+    from collector import terminal
+
     if said := error.format_message():
         terminal.say(f"dify-metric: {said[0].lower()}{said[1:]}  (dify-metric --help)")
     return error.exit_code
@@ -96,6 +99,8 @@ def start(version: Version = False) -> None:
 @cli.command()
 def serve(config: Config = None, store: StorePath = None, listen: Listen = None, dify_url: DifyUrl = None) -> None:
     """Pull on a schedule; serve REST, /metrics and the reference page."""
+    from collector import commands
+
     commands.serve(_settings(config, is_service=True, store=store, listen=listen, dify_url=dify_url))
 
 
@@ -112,6 +117,8 @@ def pull(
     as_json: Json = False,
 ) -> None:
     """Pull once from Dify: everything new since the last pull, and with --since the history behind it."""
+    from collector import commands, terminal
+
     if only and since is None:
         raise SettingsError("--only: wanted beside --since")
     settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
@@ -145,6 +152,8 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Read captured streams and saved answers into the store. Reading a file again changes nothing."""
+    from collector import commands, terminal
+
     hints: dict[str, Any] = {"app_id": app_id, "run_id": run_id, "workspace_id": workspace_id, "mode": mode}
     settings = _settings(config, store=store, listen=listen)
     with terminal.progress() as tell:
@@ -182,6 +191,8 @@ def query(
     as_json: Json = False,
 ) -> None:
     """Ask for measures over a period."""
+    from collector import commands, terminal
+
     asked: dict[str, Any] = {
         "measure": measures,
         "by": by,
@@ -214,6 +225,8 @@ def check(
 
     With --reconcile: exit 1 when a difference from Dify's totals has no known cause.
     """
+    from collector import commands, terminal
+
     settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
     if reconcile:
         found = commands.reconcile(settings, {"since": since, "until": until, "app": app})
@@ -240,6 +253,8 @@ def payers(
     as_json: Json = False,
 ) -> None:
     """Check the payers' file and list the users it does not name."""
+    from collector import commands, terminal
+
     found = commands.payers(_settings(config, store=store, listen=listen, payers=file))
     terminal.show_json(found) if as_json else terminal.show_payers(found)
 
@@ -262,6 +277,8 @@ def create_key(
     as_json: Json = False,
 ) -> None:
     """Make a key, and print its token: it is told this once, and kept nowhere."""
+    from collector import keys, terminal
+
     wish = {"name": name, "scopes": scope, "apps": app, "workspaces": workspace, "origins": origin}
     made = keys.create(_settings(config, store=store, listen=listen), wish, expires)
     if as_json:
@@ -273,6 +290,8 @@ def create_key(
 @key.command("list")
 def list_keys(config: Config = None, store: StorePath = None, listen: Listen = None, as_json: Json = False) -> None:
     """List keys: what they may do and see, and when they were last used."""
+    from collector import keys, terminal
+
     found = keys.listed(_settings(config, store=store, listen=listen))
     terminal.show_json({"keys": found}) if as_json else terminal.show_keys(found)
 
@@ -286,6 +305,8 @@ def revoke_key(
     as_json: Json = False,
 ) -> None:
     """Let a key open nothing any more, from now on."""
+    from collector import keys, terminal
+
     revoked = keys.revoke(_settings(config, store=store, listen=listen), key_id)
     terminal.show_json(revoked) if as_json else terminal.say(f"key {revoked['id']} ({revoked['name']}) is revoked")
 
@@ -295,6 +316,8 @@ def generate(
     to: Annotated[Path, typer.Option(help="Where the files go.")] = Path("dashboards"),
 ) -> None:
     """Write dashboards and the reference page anew from the catalogue."""
+    from collector import commands, terminal
+
     for path in commands.generate(to):
         terminal.say(f"wrote {path}")
 
@@ -308,6 +331,10 @@ def demo(
     days: Annotated[int, typer.Option(min=1, max=90, help="Days of simulated past.")] = 7,
 ) -> None:
     """Run a simulated Dify with traffic, and a collector that measures it. No Dify needed."""
+    from collector import demonstration, terminal
+    from collector.logs import set_up_logs
+    from collector.period import span
+
     set_up_logs("warning", "auto")
     length = span(for_) if for_ else None
     demonstration.show(
@@ -330,6 +357,10 @@ def _program() -> str:
 
 def _settings(config: Path | None, *, is_service: bool = False, **overrides: object) -> Settings:
     """What is in force, and logs set up by it. A command that shows what it did needs no log of it as well."""
+    from collector.logs import set_up_logs
+    from collector.settings import BY_DEFAULT
+    from collector.settings.configuration import load_settings
+
     settings = load_settings(overrides, os.environ, config)
     is_told = is_service or settings.origin("log_level") != BY_DEFAULT
     set_up_logs(settings.log_level if is_told else "warning", settings.log_format, secrets=settings.secrets)
