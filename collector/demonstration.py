@@ -71,7 +71,7 @@ def show(
 
 
 def _settings(store: str, listen: str, days: int, url: str, key: str, workspace_id: str) -> Settings:
-    overrides = {"store": store, "listen": listen, "dify_url": url, "dify_admin_key": key}
+    overrides = {"store": store, "listen": listen, "access": "open", "dify_url": url, "dify_admin_key": key}
     more = {"dify_workspace_id": workspace_id, "pull_interval": PULL_EVERY, "history_days": days + 1}
     return load_settings({**overrides, **more, "read_completions": True, "pull_budget_seconds": 60}, {})
 
