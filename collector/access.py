@@ -114,6 +114,14 @@ def mint(
     return key, token
 
 
+def told(key: Key, now: datetime) -> dict[str, object]:
+    """A key as people may see it."""
+    plain: dict[str, object] = msgspec.structs.asdict(key)
+    del plain["digest"], plain["sight"]
+    sight = {name: list(values) for name, values in msgspec.structs.asdict(key.sight).items()}
+    return {**plain, **sight, "scopes": list(key.scopes), "state": key.state(now)}
+
+
 def key_id_of(token: str) -> str | None:
     """The id of the key that a token claims to be of; None where it is not made like one of ours."""
     found = _TOKEN.fullmatch(token)

@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from starlette.types import ASGIApp
 import collector
 from collector import health, paying
 from collector.backfill import BackFill
+from collector.clock import utc_now as utc_now
 from collector.collect.passes import Progress
 from collector.collect.releases import declared
 from collector.companion import Companion
@@ -59,11 +60,6 @@ Clock = Callable[[], datetime]
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 5
 """How long requests under way may go on after we are told to stop."""
-
-
-def utc_now() -> datetime:
-    """The clock of every process that serves people."""
-    return datetime.now(UTC)
 
 
 class Service:

@@ -1,7 +1,7 @@
 """The command: parse arguments, call one function, show what it says.
 
 Data goes to stdout, words to stderr. Exit codes: 0 done, 1 failed, 2 misused (a wrong setting, argument or question).
-Each command imports what it needs: a tap starts while callers wait, and needs little.
+Each command imports what it needs when it is called: help comes at once, and a tap starts while callers wait.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from typer.exceptions import TyperException
 
 import collector
 from collector.errors import DifyMetricError, QueryError, SettingsError
-from collector.logs import set_up_logs
-from collector.settings import BY_DEFAULT, Settings
-from collector.settings.configuration import load_settings
 
 if TYPE_CHECKING:
+    from collector.settings import Settings
     from collector.tapping import Check
 
 cli = typer.Typer(
@@ -400,6 +398,7 @@ def demo(
 ) -> None:
     """Run a simulated Dify with traffic, and a collector that measures it. No Dify needed."""
     from collector import demonstration, terminal
+    from collector.logs import set_up_logs
     from collector.period import span
 
     set_up_logs("warning", "auto")
@@ -425,6 +424,10 @@ def _program() -> str:
 
 def _settings(config: Path | None, *, is_service: bool = False, **overrides: object) -> Settings:
     """What is in force, and logs set up by it. A command that shows what it did needs no log of it as well."""
+    from collector.logs import set_up_logs
+    from collector.settings import BY_DEFAULT
+    from collector.settings.configuration import load_settings
+
     settings = load_settings(overrides, os.environ, config)
     is_told = is_service or settings.origin("log_level") != BY_DEFAULT
     set_up_logs(settings.log_level if is_told else "warning", settings.log_format, secrets=settings.secrets)

@@ -1,6 +1,7 @@
 """What each command does: Settings and plain arguments in, plain values out. No terminal here.
 
-A command that needs the store opens it itself or, when a service holds it, asks that service.
+A command that needs the store opens it itself or, when a service holds it, asks that service. What only some commands
+need is imported by these: the web framework alone takes longer to load than a question takes to answer.
 """
 
 from __future__ import annotations
@@ -11,30 +12,29 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from collector import app, health, sources
 from collector.access import Scope
-from collector.app import Service, utc_now
-from collector.collect.passes import Progress
+from collector.clock import utc_now
 from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeError, StoreBusy, Unavailable
-from collector.faces import grafana, intake, reconciliation, reference, rest
+from collector.faces.asked import answered
 from collector.faces.rest_models import Asked
-from collector.fields import integer
-from collector.ingest import Reading, read_file
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.query import Rows
 from collector.payer_file import read_payers
 from collector.payers import Payers
 from collector.period import Period
-from collector.pull.endpoints import APPS
 from collector.records import Record, Stored
 from collector.running import Running, url_of, whereabouts
 from collector.settings import DifySource, Setting, Settings, describe
 from collector.settings.source import UNNAMED
 from collector.store import Store, open_store
+
+if TYPE_CHECKING:
+    from collector.collect.passes import Progress
+    from collector.ingest import Reading
 
 Plain: TypeAlias = Mapping[str, Any]
 Result = TypeVar("Result")
@@ -43,6 +43,8 @@ Parameters = TypeVar("Parameters", bound=BaseModel)
 
 def serve(settings: Settings) -> None:
     """Serve until told to stop."""
+    from collector import app
+
     app.serve(settings)
 
 
@@ -52,8 +54,10 @@ async def pull(settings: Settings, on_progress: Progress, source: str | None = N
     `source` is api or database, for that way in alone.
     """
     way = _way(settings, source)
+    from collector import app
+
     try:
-        service = Service(settings, on_progress=on_progress)
+        service = app.Service(settings, on_progress=on_progress)
     except StoreBusy as busy:
         with _holder(settings, busy, Scope.INGEST) as running:
             return running.pull(source)
@@ -70,12 +74,14 @@ async def back_fill(
 
     `source` is api or database; None: the database of those that have one.
     """
+    from collector import app, sources
+
     way = _way(settings, source)
     if unknown := sorted(set(only) - set(sources.ALL_STREAMS)):
         raise QueryError(f"no stream {unknown[0]!r}; there are {', '.join(sources.ALL_STREAMS)}", field="only")
     start = Period.parse(since=since, tz=settings.report_timezone, now=utc_now()).start
     try:
-        service = Service(settings)
+        service = app.Service(settings)
     except StoreBusy as busy:
         with _holder(settings, busy, Scope.INGEST) as running:
             return running.back_fill(start, only, source, on_progress)
@@ -87,6 +93,8 @@ async def back_fill(
 
 def _way(settings: Settings, source: str | None) -> str | None:
     """The way in that `--source` names; None: all there are. Raises SettingsError where there is none."""
+    from collector.faces import intake
+
     if source not in (None, *intake.WAYS):
         raise QueryError(f"--source: wanted {' or '.join(intake.WAYS)}, got {source!r}", field="source")
     has_url = any(each.url for each in settings.sources)
@@ -105,6 +113,8 @@ def ingest(settings: Settings, files: Sequence[Path], hints: Plain, on_progress:
 
     Every file is read before anything is stored, so that a wrong one stops the command and not half of it.
     """
+    from collector import app
+
     records: list[Record] = []
     failures: Counter[str] = Counter()
     for place, file in enumerate(files):
@@ -123,6 +133,8 @@ def ingest(settings: Settings, files: Sequence[Path], hints: Plain, on_progress:
 
 
 def _read(file: Path, hints: Plain) -> Reading:
+    from collector.ingest import read_file
+
     try:
         return read_file(file, now=utc_now(), **hints)
     except SettingsError as error:
@@ -136,7 +148,7 @@ def query(settings: Settings, asked: Plain, at: str | None = None) -> Plain:
     given, question = _asked(Asked, asked)
 
     def here(store: Store) -> Plain:
-        return rest.answered(question, store.rows, utc_now(), timezone=settings.report_timezone).plain()
+        return answered(question, store.rows, utc_now(), timezone=settings.report_timezone).plain()
 
     def there(running: Running) -> Plain:
         return running.query(list(_pairs({**given, "tz": question.tz or settings.report_timezone})))
@@ -149,6 +161,8 @@ def query(settings: Settings, asked: Plain, at: str | None = None) -> Plain:
 
 def reconcile(settings: Settings, asked: Plain) -> Plain:
     """A reconciliation as REST gives it. `asked` has the parameters of GET /api/v1/reconciliation."""
+    from collector.faces import reconciliation
+
     given, question = _asked(reconciliation.Asked, asked)
 
     def here(store: Store) -> Plain:
@@ -177,6 +191,8 @@ def in_force(settings: Settings) -> list[Setting]:
 
 def generate(to: Path) -> Iterator[Path]:
     """Write what is made from the catalogue; the paths written."""
+    from collector.faces import grafana, reference
+
     to.mkdir(parents=True, exist_ok=True)
     pages = {name: grafana.written(model) for name, model in grafana.dashboards().items()}
     pages["measures.md"] = reference.reference(describe(Settings()))
@@ -198,6 +214,8 @@ def _asked(kind: type[Parameters], asked: Plain) -> tuple[dict[str, Any], Parame
 
 def payers(settings: Settings) -> Plain:
     """How far the payers' file reaches: the users it does not name. Raises SettingsError where it is wrong."""
+    from collector import app
+
     _payers_of(settings)
 
     def here(store: Store) -> Plain:
@@ -263,6 +281,8 @@ def _state_of_store(settings: Settings) -> str:
 
 def _set_aside(settings: Settings) -> str | None:
     """Records that could not be read, in one line; None where there are none, or no store that tells."""
+    from collector import health
+
     try:
         found = with_store(
             settings, lambda store: health.listed(store.rows), lambda running: running.set_aside(), read_only=True
@@ -283,7 +303,7 @@ _COUNTED = ("runs", "messages", "model_calls", "tokens")
 def summary(rows: Rows) -> str:
     """What a store holds, in one line."""
     asked = Asked(measure=list(_COUNTED), include_debug=True)
-    return _counted(rest.answered(asked, rows, utc_now()).plain())
+    return _counted(answered(asked, rows, utc_now()).plain())
 
 
 def _facts_there(running: Running) -> str:
@@ -324,6 +344,8 @@ def _named(what: str, name: str) -> str:
 
 
 async def _check_database(given: DifySource) -> Plain:
+    from collector import sources
+
     name = _named("database", given.name)
     try:
         found = await asyncio.to_thread(sources.examined, given, utc_now)
@@ -342,6 +364,8 @@ async def _check_database(given: DifySource) -> Plain:
 
 
 async def _check_broker(given: DifySource) -> Plain:
+    from collector import sources
+
     name = _named("broker", given.name)
     try:
         async with sources.broker(given) as broker:
@@ -354,6 +378,10 @@ async def _check_broker(given: DifySource) -> Plain:
 
 
 async def _check_dify(settings: Settings, given: DifySource) -> Plain:
+    from collector import sources
+    from collector.fields import integer
+    from collector.pull.endpoints import APPS
+
     name = _named("dify", given.name)
     try:
         console = sources.console(settings, given)

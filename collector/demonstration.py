@@ -79,7 +79,7 @@ def show(
 
 
 def _settings(store: str, listen: str, days: int, dify: _Dify, tap: str, spool: str) -> Settings:
-    overrides = {"store": store, "listen": listen, "dify_url": dify.url, "dify_admin_key": dify.key}
+    overrides = {"store": store, "listen": listen, "access": "open", "dify_url": dify.url, "dify_admin_key": dify.key}
     more = {"dify_workspace_id": dify.workspace_id, "pull_interval": PULL_EVERY, "history_days": days + 1}
     passing = {"tap": tap, "tap_spool": spool, "tap_stop_seconds": STOP_SECONDS, "log_level": "warning"}
     return load_settings({**overrides, **more, **passing, "read_completions": True, "pull_budget_seconds": 60}, {})

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from collector.access import Scope, Sight
-from collector.app import utc_now
+import msgspec
+
+from collector.access import Scope, Sight, told
+from collector.clock import utc_now
 from collector.commands import with_store
 from collector.errors import QueryError
-from collector.faces.keys import KeyBody, Made, told
 from collector.keyring import Keyring
 from collector.period import Period, span
 from collector.settings import Settings
@@ -31,7 +32,7 @@ def create(settings: Settings, wish: Plain, expires: str | None) -> Plain:
         sight = Sight(*(tuple(wish[name]) for name in ("apps", "workspaces", "origins")))
         keyring = _keyring(store)
         key, token = keyring.create(wish["name"], wish["scopes"], now=now, sight=sight, expires_at=expires_at)
-        return Made.model_validate({**told(key, now), "token": token}).model_dump(mode="json")
+        return _plain({**told(key, now), "token": token})
 
     asked = {**wish, "expires_at": expires_at.isoformat() if expires_at else None}
     return with_store(settings, here, lambda running: running.create_key(asked), scope=Scope.ADMIN)
@@ -42,7 +43,7 @@ def listed(settings: Settings) -> Sequence[Plain]:
 
     def here(store: Store) -> Sequence[Plain]:
         now = utc_now()
-        return [KeyBody.model_validate(told(key, now)).model_dump(mode="json") for key in _keyring(store)]
+        return [_plain(told(key, now)) for key in _keyring(store)]
 
     return with_store(settings, here, lambda running: running.keys(), scope=Scope.ADMIN, read_only=True)
 
@@ -52,7 +53,7 @@ def revoke(settings: Settings, key_id: str) -> Plain:
 
     def here(store: Store) -> Plain:
         now = utc_now()
-        return KeyBody.model_validate(told(_keyring(store).revoke(key_id, now), now)).model_dump(mode="json")
+        return _plain(told(_keyring(store).revoke(key_id, now), now))
 
     return with_store(settings, here, lambda running: running.revoke_key(key_id), scope=Scope.ADMIN)
 
@@ -70,6 +71,12 @@ def expiry(written: str, now: datetime, timezone: str) -> datetime:
             f"expires: wanted a span such as 90d, a day such as 2027-01-31 or an instant, got {written[:80]!r}",
             field="expires",
         ) from None
+
+
+def _plain(key: Mapping[str, object]) -> Plain:
+    """As JSON would have it."""
+    found: Plain = msgspec.to_builtins(key)
+    return found
 
 
 def _keyring(store: Store) -> Keyring:

@@ -33,6 +33,7 @@ _SHAPES = re.compile(
     r"(?P<keep>\b(?:bearer|basic)\s+)[\w.~+/=-]{6,}"  # Authorization
     r"|(?P<url>://[^/\s:@]*:)[^/\s@]+(?=@)"  # user:password@host
     r"|(?P<kind>\b(?:app|dataset)-)[A-Za-z0-9]{16,}"  # Dify's own keys
+    r"|(?P<ours>\bdm_[0-9a-f]{8}_)[\w-]{20,}"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",  # a JSON web token
     re.IGNORECASE,
 )
@@ -108,7 +109,9 @@ class Masking:
         """A text without known or likely secrets."""
         if self._known:
             written = self._known.sub(MASK, written)
-        return _SHAPES.sub(lambda found: (found["keep"] or found["url"] or found["kind"] or "") + MASK, written)
+        return _SHAPES.sub(
+            lambda found: (found["keep"] or found["url"] or found["kind"] or found["ours"] or "") + MASK, written
+        )
 
     def _field(self, name: str, value: object) -> object:
         if name.lower() in CONTENTS:

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from time import sleep
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
-
-import httpx
 
 from collector import wire
 from collector.errors import DifyMetricError, QueryError, Unavailable
 from collector.records import Record, Stored
 from collector.settings.written import Address
+
+if TYPE_CHECKING:
+    import httpx
 
 Parameters: TypeAlias = Sequence[tuple[str, str]]
 
@@ -43,6 +44,8 @@ class Running:
     """The service at a URL. `with` closes the connection."""
 
     def __init__(self, url: str, *, token: str | None = None, transport: httpx.BaseTransport | None = None) -> None:
+        import httpx  # not every command asks somebody, and this takes as long to load as all the rest
+
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = httpx.Timeout(600.0, connect=5.0)
@@ -142,6 +145,8 @@ class Running:
         return pulls
 
     def _asked(self, method: str, path: str, **request: Any) -> Mapping[str, Any]:
+        import httpx
+
         try:
             response = self._client.request(method, path, **request)
             said = response.json()

@@ -17,7 +17,8 @@ from tests.conftest import ROOT
 PACKAGE = "collector"
 
 FOUNDATION = (
-    *("errors", "period", "failures", "fields", "quirks", "records", "wire", "ledger", "payers", "payer_file"),
+    *("clock", "errors", "period", "failures", "fields", "quirks", "records", "wire", "ledger"),
+    *("payers", "payer_file"),
     *("access", "keyring"),
     *("settings", "logs", "running"),
 )

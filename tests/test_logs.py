@@ -143,6 +143,7 @@ def test_counts_of_tokens_are_no_secret(written: io.StringIO):
         ("redis://default:hunter2@broker:6379/1", "redis://default:********@broker:6379/1"),
         ("key app-AbCdEfGhIjKlMnOpQrStUvWx", "key app-********"),
         ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0abc.sig-nature", "jwt ********"),
+        (f"with dm_0123abcd_{'k-_' * 14}Z it asked", "with dm_0123abcd_******** it asked"),
         ("an app-run of the app shop", "an app-run of the app shop"),
         ("GET https://dify.example.com/console/api/apps", "GET https://dify.example.com/console/api/apps"),
     ],

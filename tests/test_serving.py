@@ -184,6 +184,14 @@ class TestWhoMaySend:
         assert (after["state"], after["last_used_at"] is not None) == ("revoked", True)
         assert (wrong.code, "dify-metric key list" in wrong.err) == (2, True)
 
+    def test_where_nobody_could_ask_it_says_what_to_do(self, tmp_path: Path, free_port: int):
+        with a_service(tmp_path, free_port, DIFY_METRIC_ACCESS="keys") as serving:
+            health = serving.ask("/healthz").status_code
+            assert serving.end(signal.SIGTERM) == 0
+        (warned,) = [line for line in serving.lines if line["event"].startswith("nobody can ask")]
+        assert health == 200
+        assert "dify-metric key create" in warned["next"]
+
     @pytest.mark.parametrize(
         ("line", "told"),
         [

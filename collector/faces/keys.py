@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-import msgspec
 import structlog
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from collector.access import Key, Scope, Sight
+from collector.access import Scope, Sight, told
 from collector.faces.guard import needs, visitor
 from collector.faces.problems import PROBLEM_RESPONSES
 from collector.keyring import Keyring
@@ -90,11 +89,3 @@ def router(keyring: Keyring, clock: Callable[[], datetime]) -> APIRouter:
         return KeyBody.model_validate(told(key, clock()))
 
     return routes
-
-
-def told(key: Key, now: datetime) -> dict[str, object]:
-    """A key as people may see it."""
-    plain: dict[str, object] = msgspec.structs.asdict(key)
-    del plain["digest"], plain["sight"]
-    sight = {name: list(values) for name, values in msgspec.structs.asdict(key.sight).items()}
-    return {**plain, **sight, "scopes": list(key.scopes), "state": key.state(now)}

@@ -22,6 +22,7 @@ from collector.access import Scope
 from collector.errors import StoreError
 from collector.faces import rest_models as models
 from collector.faces.admission import Admission
+from collector.faces.asked import answered
 from collector.faces.cells import cell
 from collector.faces.guard import guard, needs, open_to_all, visitor
 from collector.faces.problems import PROBLEM_RESPONSES, answer_problems, problem
@@ -29,7 +30,7 @@ from collector.faces.rest_page import CONTENT_POLICY, page
 from collector.measures.answer import Answer, plain
 from collector.measures.catalogue import CATALOGUE, Catalogue
 from collector.measures.query import Query as Question
-from collector.measures.query import Rows, earliest, run
+from collector.measures.query import Rows, run
 from collector.period import Period, zone
 
 Clock = Callable[[], datetime]
@@ -144,33 +145,6 @@ def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalo
         return JSONResponse({"status": "ready", "pulls": lines})
 
     return routes
-
-
-def answered(
-    asked: models.Asked, rows: Rows, now: datetime, *, timezone: str = "UTC", catalogue: Catalogue = CATALOGUE
-) -> Answer:
-    """The answer to what was asked, wherever it was asked. Raises QueryError."""
-    since = asked.since or models.ALL
-    if since == models.ALL:
-        since = (earliest(rows) or now).isoformat()
-    period = Period.parse(since=since, until=asked.until or None, tz=asked.tz or timezone, now=now)
-    return run(_question(asked, period, catalogue), rows, now=now)
-
-
-def _question(asked: models.Asked, period: Period, catalogue: Catalogue) -> Question:
-    return Question.of(
-        asked.measure,
-        period=period,
-        by=asked.by,
-        grain=asked.grain,
-        where=asked.where,
-        order=asked.order,
-        limit=asked.limit,
-        top=asked.top,
-        fill=asked.fill,
-        include_debug=asked.include_debug,
-        catalogue=catalogue,
-    )
 
 
 def _as_csv(answer: Answer) -> Response:
