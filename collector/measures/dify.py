@@ -38,6 +38,8 @@ COUNTED_RUN = "coalesce(triggered_from, CASE WHEN is_debug IS NOT TRUE THEN 'app
 """Which runs they count: not those of webhooks, schedules and plugins. Versions that tell no trigger have none."""
 
 _TOKENS = "coalesce(reported_input_tokens, 0) + coalesce(reported_output_tokens, 0)"
+_COST = f"coalesce(reported_cost, CASE WHEN source <> 'database' AND {_TOKENS} = 0 THEN 0 END)"
+"""Where nothing was spent Dify wrote a price of zero, which the console does not tell."""
 _LATENCY = "coalesce(latency_seconds, 0)"
 _LIKES = "(SELECT count(*) FROM feedback WHERE feedback.message_id = message.id AND feedback.rating = 'like')"
 _TALKING = f"{COUNTED_MESSAGE} AND app.mode IN ('chat', 'agent-chat', 'advanced-chat')"
@@ -94,7 +96,7 @@ DIFY_TOKENS = total(
 DIFY_COST = total(
     "dify_cost",
     Message,
-    "CAST(reported_cost AS DECIMAL(18, 7))",
+    f"CAST({_COST} AS DECIMAL(18, 7))",
     where=COUNTED_MESSAGE,
     unit=DIFY_USD,
     title="Cost of messages (Dify)",

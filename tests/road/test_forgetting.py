@@ -29,7 +29,10 @@ def quiet() -> Any:
 
 async def a_settled_road(seed: int, **how: Any) -> Road:
     """Everything of three days was read, what was open has become stale, and the days are over for statistics too."""
-    road = Road(a_past(days=3, runs_per_day=6, seed=seed, **how), since=LONG_AGO)
+    world = a_past(days=3, runs_per_day=6, seed=seed, **how)
+    for app_id in set(world.apps) - {app_id for (app_id,) in truth.calls(world, "app")}:
+        world.delete_app(app_id)  # of which there is nothing to lose
+    road = Road(world, since=LONG_AGO)
     for hours in (0, 25, 25 * 4):
         road.clock.forward(hours=hours)
         await road.pull()
