@@ -69,7 +69,8 @@ class Outlet:
         self._spool.close()
 
     def figures(self) -> Mapping[tuple[str, str], float]:
-        """What the tap's board shows of it."""
+        """What the tap's board shows of it. Called once a second, so the spool is kept in shape by the way."""
+        self._spool.tidy()
         state, counts, sent = self._spool.state(), self._spool.counts, self._delivery.counts
         return {
             ("dify_metric_tap_delivered_records_total", ""): sent.delivered,

@@ -21,7 +21,7 @@ import structlog
 
 from collector import wire
 from collector.records import Record
-from collector.tap.spool_file import Batch, SpoolFile, State, first
+from collector.tap.spool_file import Batch, SpoolFile, State, first, work_off
 from collector.tap.spool_folder import Claim
 
 GATHER_SECONDS = 0.02
@@ -89,7 +89,8 @@ class Spool:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to write what is put in."""
+        """Begin to write what is put in. The file is opened now: that waits for the disk, and nobody waits yet."""
+        self.state()
         self._thread = threading.Thread(target=self._write_on, name="spool", daemon=True)
         self._thread.start()
 
@@ -139,6 +140,13 @@ class Spool:
             found.records += sum(batch.records for _, batch in self._held)
             found.records += self._put_in - self._taken_out
             return found
+
+    def tidy(self) -> None:
+        """Keep the file in shape, without holding up who writes; to be called now and then."""
+        try:
+            work_off(self._claim.path)
+        except (sqlite3.Error, OSError) as error:
+            log.debug("spool not tidied, tried again", reason=str(error))
 
     def dropped(self, kind: str) -> int:
         """Records of a kind that are lost."""

@@ -5,7 +5,7 @@ bytes: where a new batch does not fit, the oldest go, and are told by kind. Who 
 file that cannot be used raises sqlite3.Error.
 
 Written ahead (WAL) and not waited for: what was added outlives the process at once, and a power cut as soon as the
-kernel has written it.
+kernel has written it. Disks are waited for when the log is worked off, which `work_off` does beside the writer.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 SCHEMA = 1
 MOST_REFUSED = 1_000
 """Records kept that the collector did not take; of more, the oldest go."""
+
+MOST_LOG_BYTES = 16 * 1024 * 1024
+"""Written ahead of the file itself, before it is worked off."""
 
 _ROW_BYTES = 64
 _SPARE_PAGES = 256
@@ -90,6 +93,19 @@ def first(batches: Iterable[Batch], most_records: int, most_bytes: int) -> list[
     return found
 
 
+def work_off(path: Path, most_bytes: int = MOST_LOG_BYTES) -> None:
+    """Bring what was written ahead into the file itself, where it is much. For any thread; raises sqlite3.Error.
+
+    Most of it is done while others write, only the end makes them wait.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or log.stat().st_size <= most_bytes:
+        return
+    with closing(sqlite3.connect(path, timeout=10.0, isolation_level=None)) as link:
+        for mode in ("PASSIVE", "TRUNCATE"):
+            link.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+
+
 class OfLater(sqlite3.Error):
     """The file was written by a newer program."""
 
@@ -118,7 +134,7 @@ class SpoolFile:
             self._link.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._link.execute("PRAGMA journal_mode = WAL")
         self._link.execute("PRAGMA synchronous = NORMAL")
-        self._link.execute(f"PRAGMA journal_size_limit = {4 * 1024 * 1024}")
+        self._link.execute("PRAGMA wal_autocheckpoint = 0")
         if found == 0:
             with self._transaction():
                 for statement in _TABLES.split(";")[:-1]:

@@ -19,7 +19,7 @@ from collector import wire
 from collector.errors import SettingsError
 from collector.records import Record
 from collector.tap.spool import Spool
-from collector.tap.spool_file import MOST_REFUSED, Batch, SpoolFile
+from collector.tap.spool_file import MOST_REFUSED, Batch, SpoolFile, work_off
 from collector.tap.spool_folder import Folder
 from tests.builders import a_call, a_node, a_run
 
@@ -196,6 +196,21 @@ class TestBounds:
             assert spool._file is not None
             (pages,) = spool._file._one("PRAGMA page_count")
             assert pages * 4096 < full / 2
+
+    def test_what_is_written_ahead_is_worked_off_beside_the_writer(self, folder: Folder):
+        with opened(folder) as spool:
+            for number in range(30):
+                spool.put([a_run(id=f"r{number}", version=os.urandom(10_000).hex())])
+                spool.commit()
+            written_ahead = folder.path / "spool-0.sqlite-wal"
+            before = written_ahead.stat().st_size
+            work_off(folder.path / "spool-0.sqlite")
+            assert written_ahead.stat().st_size == before > 300_000
+            work_off(folder.path / "spool-0.sqlite", most_bytes=300_000)
+            assert written_ahead.stat().st_size == 0
+            spool.put(runs("last"))
+            spool.commit()
+            assert len(left(spool)) == 31
 
 
 class TestTrouble:
