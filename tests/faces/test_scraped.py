@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,16 @@ def scraped(server: Callable[[str], str], free_port: int, tmp_path: Path) -> Ite
     binary = server("prometheus")
     store = open_store(":memory:", now=utc_now() - timedelta(days=1))
     up = Tally("dify_metric_source_up", "Whether Dify answers.", ("source",), lambda: {(CONSOLE,): 1.0}, False)
+    scrapes = count(1)
+    own = [
+        Tally(name, "Of our passes.", (label,), lambda: {("some",): float(next(scrapes))})
+        for name, label in (("dify_metric_warnings_total", "warning"), ("dify_metric_passes_total", "outcome"))
+    ]
     app = rest.application(store.rows, utc_now)
     app.include_router(
-        prometheus.router(Exposition(store.rows, clock=utc_now, counting_since=store.counting_since, tallies=[up]))
+        prometheus.router(
+            Exposition(store.rows, clock=utc_now, counting_since=store.counting_since, tallies=[up, *own])
+        )
     )
     with listening(app) as target, running_prometheus(binary, tmp_path, free_port, target) as there:
         yield Scraped(store, there, target)
