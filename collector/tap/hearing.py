@@ -33,6 +33,9 @@ class Hearing(Protocol):
     def first_piece_seconds(self) -> float | None: ...
     @property
     def is_too_long(self) -> bool: ...
+    def passes(self, chunk: bytes) -> bool:
+        """Whether this is one more of what is only counted: then it is, and need not be fed."""
+
     def feed(self, chunk: bytes, at: float | None = None) -> None: ...
     def close(self, *, is_stopped: bool = False) -> list[Record]: ...
 
@@ -54,6 +57,8 @@ def hearing_of(
 class EventHearing(Stream):
     """A stream of events."""
 
+    __slots__ = ()
+
     is_too_long = False  # of a stream, only events can be
 
 
@@ -70,6 +75,9 @@ class BodyHearing:
         self._telling, self._mode, self._invoke_from = telling, mode, invoke_from
         self._left = max_bytes
         self._parts: list[bytes] = []
+
+    def passes(self, chunk: bytes) -> bool:
+        return False
 
     def feed(self, chunk: bytes, at: float | None = None) -> None:
         self._left -= len(chunk)
@@ -120,6 +128,9 @@ class Unpacked:
     @property
     def first_piece_seconds(self) -> float | None:
         return self._inner.first_piece_seconds
+
+    def passes(self, chunk: bytes) -> bool:
+        return False
 
     def feed(self, chunk: bytes, at: float | None = None) -> None:
         if self.is_too_long:

@@ -48,6 +48,11 @@ class Events:
     `oversized` counts events dropped for their length.
     """
 
+    __slots__ = (
+        *("_data", "_has_agent_pieces", "_has_begun", "_held", "_is_idle", "_is_skipping", "_limit", "_quick_empty"),
+        *("_quick_start", "_tail", "oversized", "pieces"),
+    )
+
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.pieces = 0
         self.oversized = 0
@@ -62,8 +67,11 @@ class Events:
         self._quick_start = _NEVER  # how the last answer piece began, and how it would look with nothing in it:
         self._quick_empty = _NEVER  # most chunks are one more of the same, and are known by these alone
 
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Take bytes as they came; return the data of every event worth decoding that they completed."""
+    def passes(self, chunk: bytes) -> bool:
+        """Whether a chunk is one more piece of the answer like the last one: it is counted, and there is no more to it.
+
+        Most chunks are.
+        """
         if (
             self._is_idle
             and chunk.startswith(self._quick_start)
@@ -72,6 +80,12 @@ class Events:
         ):
             if chunk.find(self._quick_empty) < 0:
                 self.pieces += 1
+            return True
+        return False
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take bytes as they came; return the data of every event worth decoding that they completed."""
+        if self.passes(chunk):
             return []
         if b"\n" not in chunk:
             self._hold_tail(chunk)
