@@ -38,6 +38,7 @@ _NAME = re.compile(rb'data: ?\{\s*"event":( ?)"(\w+)"')
 _EMPTY_PIECE = re.compile(rb'[{,] ?"(?:answer|text)": ?""')
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NEWLINE = 10
+_MANY = 20
 _NEVER = b"\n\n\n"
 
 
@@ -85,7 +86,7 @@ class Events:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take bytes as they came; return the data of every event worth decoding that they completed."""
-        if self.passes(chunk):
+        if self._is_idle and self.passes(chunk):
             return []
         if b"\n" not in chunk:
             self._hold_tail(chunk)
@@ -93,8 +94,11 @@ class Events:
         lines = chunk.split(b"\n")
         if self._tail:
             self._tail.append(lines[0])
-            lines[0] = b"".join(self._tail)
-            self._held -= len(lines[0]) - len(self._tail.pop())
+            if self._take_parts():
+                del lines[0]
+            else:
+                lines[0] = b"".join(self._tail)
+                self._held -= len(lines[0]) - len(self._tail[-1])
             self._tail = []
         tail = lines.pop()
         found = self._read(lines)
@@ -134,7 +138,7 @@ class Events:
 
     def _read(self, lines: list[bytes]) -> list[bytes]:
         found = []
-        if not self._has_begun:
+        if not self._has_begun and lines:
             self._has_begun = True
             lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
         for line in lines:
@@ -164,6 +168,20 @@ class Events:
             return
         self._data.append(value)
         self._held += len(line)
+
+    def _take_parts(self) -> bool:
+        """A `data:` line of many parts that begins a fact: its value is joined alone, which saves copying it again."""
+        parts, length = self._tail, self._held + len(self._tail[-1])
+        if len(parts) < _MANY or self._data or self._is_skipping or length > self._limit:
+            return False
+        named = _NAME.match(parts[0])
+        if named is None or named[2].decode() not in WORTH:
+            return False
+        start = 6 if parts[0].startswith(b"data: ") else 5
+        self._data.append(b"".join([parts[0][start:], *parts[1:]]).removesuffix(b"\r"))
+        self._held = length
+        self._has_begun = True
+        return True
 
     def _take_piece(self, name: str, named: re.Match[bytes]) -> None:
         before = self.pieces
