@@ -34,19 +34,9 @@ class Exchange:
     """One request, its answer, and what is between. `caller` is None when it has gone."""
 
     __slots__ = (
-        *(
-            "_answer",
-            "_connecting",
-            "_drain_bytes",
-            "_forwarded",
-            "_head",
-            "_heads",
-            "_keeps_line",
-            "_keeps_open",
-            "_opening",
-        ),
-        *("_limits", "_line", "_progress", "_request", "_seen", "_since", "_target", "_unpacks", "_upstream"),
-        *("_waiting", "_watch", "caller", "is_over", "is_tunnel", "request_rest"),
+        *("_answer", "_connecting", "_drain_bytes", "_forwarded", "_head", "_heads", "_keeps_line", "_keeps_open"),
+        *("_limits", "_line", "_opening", "_progress", "_request", "_seen", "_since", "_target", "_unpacks"),
+        *("_upstream", "_waiting", "_watch", "caller", "is_over", "is_tunnel", "request_rest"),
     )
 
     def __init__(
