@@ -181,15 +181,19 @@ def _of_whole_chunks(piece: bytes) -> bytes | None:
     parts: list[bytes] = []
     place, length = 0, len(piece)
     while place < length:
-        size = _SIZE.match(piece, place)
-        if size is None:
-            return None
-        start = size.end()
-        place = start + int(size[1], 16) + 2
-        if place == start + 2 or piece[place - 2 : place] != b"\r\n":
+        start = piece.find(b"\n", place, place + 16) + 1
+        size = _USUAL.get(piece[place:start]) or _size_of(piece[place:start])
+        place = start + size + 2
+        if not size or piece[place - 2 : place] != b"\r\n":
             return None
         parts.append(piece[start : place - 2])
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _size_of(line: bytes) -> int:
+    """A chunk's size; 0 for the last one's, and for what is no size that can be told at a glance."""
+    size = _SIZE.fullmatch(line)
+    return int(size[1], 16) if size else 0
 
 
 def body_of(length: int, *, keeps_trailers: bool) -> Body:

@@ -69,20 +69,28 @@ class Events:
         self._quick_empty = _NEVER  # most chunks are one more of the same, and are known by these alone
 
     def passes(self, chunk: bytes) -> bool:
-        """Whether a chunk is one more piece of the answer like the last one: it is counted, and there is no more to it.
+        """Whether a chunk is pieces of the answer like the last one: they are counted, and there is no more to it.
 
         Most chunks are.
         """
-        if (
-            self._is_idle
-            and chunk.startswith(self._quick_start)
-            and chunk.find(b"\n") == len(chunk) - 2
-            and chunk[-1] == _NEWLINE
-        ):
-            if chunk.find(self._quick_empty) < 0:
-                self.pieces += 1
+        if not self._is_idle or not chunk.startswith(self._quick_start) or chunk[-1] != _NEWLINE:
+            return False
+        if chunk.find(b"\n") == len(chunk) - 2:
+            self.pieces += chunk.find(self._quick_empty) < 0
             return True
-        return False
+        return self._several_pass(chunk)
+
+    def _several_pass(self, chunk: bytes) -> bool:
+        ends = chunk.count(b"\n\n")
+        if (
+            chunk.count(b"\n\n" + self._quick_start) != ends - 1
+            or chunk.count(b"\n") != 2 * ends
+            or chunk[-2] != _NEWLINE
+            or chunk.find(self._quick_empty) >= 0
+        ):
+            return False
+        self.pieces += ends
+        return True
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take bytes as they came; return the data of every event worth decoding that they completed."""

@@ -108,6 +108,20 @@ def test_one_event_per_chunk_counts_as_many_pieces_as_any_other_chunking():
     assert events.pieces == 3 == pieces(wire(answer))
 
 
+@pytest.mark.parametrize("name", ["message", "agent_message"])
+def test_several_pieces_in_one_chunk_pass_at_once(name):
+    events = Events()
+    events.feed(wire([piece("a", name=name)]))
+
+    assert events.passes(wire([piece(text, name=name) for text in ("b", "c\n\n", "d")]))
+    assert events.pieces == 4
+    assert not events.passes(wire([piece("e", name=name), piece("", name=name)]))
+    assert not events.passes(wire([piece("e", name=name), message_end(None)]))
+    assert not events.passes(wire([piece("e", name=name)] * 2)[:-1])
+    assert not events.passes(wire([piece("e", name=name)] * 2) + b"\n")
+    assert events.pieces == 4
+
+
 def test_a_whole_answer_after_its_pieces_is_no_piece():
     agent = [piece("a", name="agent_message"), piece("b", name="agent_message"), piece("ab"), message_end(None)]
     events = Events()
