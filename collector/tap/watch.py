@@ -72,7 +72,7 @@ class Seen:
 
     __slots__ = (
         *("answer_bytes", "began", "created_at", "duration", "error_class", "fingerprint", "first_byte", "hearing"),
-        *("interrupted_by", "is_answer", "is_lost", "is_stream", "matched", "method", "request_bytes", "status"),
+        *("interrupted_by", "is_answer", "is_stream", "matched", "method", "request_bytes", "status"),
         "unread",
     )
 
@@ -88,7 +88,6 @@ class Seen:
             method == "POST" or matched.route.template.endswith("/events")
         )
         self.is_stream: bool | None = None
-        self.is_lost = False  # a piece of the answer was not read
         self.status: int | None = None
         self.first_byte: float | None = None
         self.duration: float | None = None
@@ -193,7 +192,6 @@ class Watch:
 
     def lose(self, seen: Seen) -> None:
         """Read no more of this answer."""
-        seen.is_lost = True
         seen.hearing = None
         self.counts.unread += 1
 
