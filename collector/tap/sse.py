@@ -128,8 +128,8 @@ class Events:
 
     def _hold_tail(self, part: bytes) -> None:
         self._is_idle = False
-        if self._is_skipping and self._tail:
-            return  # the line's first byte is kept, so that it is not taken for a blank one
+        if self._is_skipping and self._tail and self._tail != [b"\r"]:
+            return  # the line's beginning is kept, so that it is not taken for a blank one
         self._tail.append(part)
         self._held += len(part)
         if self._held > self._limit and self._tail != [b"\r"]:  # it may be the blank line that ends an event

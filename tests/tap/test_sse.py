@@ -189,6 +189,13 @@ def test_an_event_as_long_as_may_be_is_read_in_any_chunking(size, end):
     assert events.oversized == 0
 
 
+@pytest.mark.parametrize("size", [None, 1, 2])
+def test_a_line_that_only_begins_like_a_blank_one_ends_no_event(size):
+    body = b'data: {"event":"ping"}\n\r x\ndata: more of it\n\n'
+
+    assert read(body + FINISHED, size=size) == [FINISHED_DATA]
+
+
 def test_no_more_than_one_event_is_held():
     events = Events(max_event_bytes=1000)
 
