@@ -27,7 +27,15 @@ class AnswerHeads:
 
     def feed(self, piece: bytes) -> list[AnswerHead]:
         """The heads that a piece completed. Raises BadHead."""
-        held, searched = self._held, max(0, len(self._held) - 3)
+        held = self._held
+        if not held:
+            end = piece.find(b"\r\n\r\n") + 4
+            if end >= 4:
+                head = parse_answer(piece[:end], is_to_head=self._is_to_head)
+                if head.is_final:  # as nearly always
+                    self.rest = piece[end:]
+                    return [head]
+        searched = max(0, len(held) - 3)
         held += piece
         found, start = list[AnswerHead](), 0
         while (end := held.find(b"\r\n\r\n", searched) + 4) >= 4:

@@ -11,13 +11,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from collector.tap.answer_heads import AnswerHeads
-from collector.tap.framing import BadFraming, Body, UntilClose, body_of
+from collector.tap.framing import NOTHING, BadFraming, Body, UntilClose, body_of
 from collector.tap.http_head import (
     CHUNKED,
     UNTIL_CLOSE,
     AnswerHead,
     BadHead,
-    Fields,
     RequestHead,
     answer_bytes,
     request_bytes,
@@ -35,19 +34,9 @@ class Exchange:
     """One request, its answer, and what is between. `caller` is None when it has gone."""
 
     __slots__ = (
-        *(
-            "_answer",
-            "_connecting",
-            "_drain_bytes",
-            "_forwarded",
-            "_head",
-            "_heads",
-            "_keeps_line",
-            "_keeps_open",
-            "_opening",
-        ),
-        *("_limits", "_line", "_progress", "_request", "_seen", "_since", "_target", "_unpacks", "_upstream"),
-        *("_waiting", "_watch", "caller", "is_over", "is_tunnel", "request_rest"),
+        *("_answer", "_connecting", "_drain_bytes", "_forwarded", "_head", "_heads", "_keeps_line", "_keeps_open"),
+        *("_limits", "_line", "_opening", "_progress", "_request", "_seen", "_since", "_target", "_unpacks"),
+        *("_upstream", "_waiting", "_watch", "caller", "is_over", "is_tunnel", "request_rest"),
     )
 
     def __init__(
@@ -58,7 +47,7 @@ class Exchange:
         watch: Watch,
         upstream: Upstream,
         target: bytes,
-        forwarded: Fields,
+        forwarded: bytes,
     ) -> None:
         self.caller: Caller | None = caller
         self.is_over = False
@@ -77,7 +66,7 @@ class Exchange:
         self._line: Line | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._answer: Body | None = None  # None: its head has not come
-        self._heads = AnswerHeads(is_to_head=head.method == b"HEAD", max_bytes=upstream.limits.head_bytes)
+        self._heads: AnswerHeads | None = None  # while they come
         self._opening = b""  # the answer's head, when it goes out with the beginning of the body
         self._unpacks = False  # the caller knows no chunks
         self._keeps_open = False
@@ -97,6 +86,10 @@ class Exchange:
             self.request_rest = first
             if first:
                 self._caller_waits()
+        elif len(first) == self._head.length:  # a whole body of known length, as nearly always
+            wire += first
+            self._seen.request_bytes = len(first)
+            self._request = NOTHING
         elif first:
             wire += self._framed(first)
             if self.is_over:
@@ -242,14 +235,19 @@ class Exchange:
 
     def _head_came(self, piece: bytes) -> None:
         """A piece of the answer's head, or of those before it."""
+        heads = self._heads
+        if heads is None:
+            is_to_head = self._head.method == b"HEAD"
+            heads = self._heads = AnswerHeads(is_to_head=is_to_head, max_bytes=self._limits.head_bytes)
         try:
-            heads = self._heads.feed(piece)
+            found = heads.feed(piece)
         except BadHead:
             self.upstream_failed()
             return
-        for head in heads:
+        for head in found:
             if head.is_final:
-                self._begin_answer(head, self._heads.rest)
+                self._heads = None
+                self._begin_answer(head, heads.rest)
             elif self.caller is not None and not self._head.is_http_1_0:
                 self.caller.send(answer_bytes(head, self._head, is_chunked=False, keeps_open=True))
 
@@ -271,7 +269,7 @@ class Exchange:
             return
         self._send(opening)
         if body.is_done:
-            body.excess = rest
+            self._keeps_line = head.keeps_open and not rest
             self._finish()
 
     def _begin_tunnel(self, head: AnswerHead, rest: bytes) -> None:
@@ -306,7 +304,8 @@ class Exchange:
 
     def _can_repeat(self, line: Line | None) -> bool:
         """Whether a kept connection was closed before it heard us, and asking twice does no harm."""
-        is_stale = line is not None and line.is_reused and not self._heads.has_begun
+        has_begun = self._heads is not None and self._heads.has_begun
+        is_stale = line is not None and line.is_reused and not has_begun
         return is_stale and self._head.length == 0 and self._head.method in _REPEATABLE and self.caller is not None
 
     def _finish(self) -> None:

@@ -16,6 +16,7 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
 _TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[^\x00-\x08\x0a-\x1f\x7f]*\r\n")
 _MAX_SIZE_LINE = 4096
+_USUAL = {b"%x\r\n" % size: size for size in range(1, 2048)}
 _SIZES, _BYTES, _END_OF_CHUNK, _TRAILERS = range(4)
 
 
@@ -51,6 +52,10 @@ class Sized:
         self.left -= size
         self.is_done = self.left == 0
         return piece, piece
+
+
+NOTHING = Sized(0)
+"""No body, or none that is still to come: it is never fed."""
 
 
 class UntilClose:
@@ -91,11 +96,14 @@ class Chunked:
         self._trailer_bytes = 0
 
     def feed(self, piece: bytes) -> tuple[bytes, bytes]:
-        if self._state == _SIZES and not self._held and (size := _SIZE.match(piece)):
-            start = size.end()
-            length = int(size[1], 16)
-            if length and len(piece) == start + length + 2 and piece.endswith(b"\r\n"):
+        if self._state == _SIZES and not self._held:
+            start = piece.find(b"\n", 0, 8) + 1
+            length = _USUAL.get(piece[:start])
+            if length is not None and len(piece) == start + length + 2 and piece.endswith(b"\r\n"):
                 return piece, piece[start:-2]  # one whole chunk, as nearly always
+            content = _of_whole_chunks(piece)
+            if content is not None:
+                return piece, content
         return self._feed_slowly(piece)
 
     def _feed_slowly(self, piece: bytes) -> tuple[bytes, bytes]:
@@ -168,8 +176,30 @@ class Chunked:
         return line if self._keeps_trailers and trailer[1].lower() not in NOT_IN_TRAILERS else b""
 
 
+def _of_whole_chunks(piece: bytes) -> bytes | None:
+    """The content of a piece that is chunks from its first byte to its last, as on busy connections; else None."""
+    parts: list[bytes] = []
+    place, length = 0, len(piece)
+    while place < length:
+        start = piece.find(b"\n", place, place + 16) + 1
+        size = _USUAL.get(piece[place:start]) or _size_of(piece[place:start])
+        place = start + size + 2
+        if not size or piece[place - 2 : place] != b"\r\n":
+            return None
+        parts.append(piece[start : place - 2])
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _size_of(line: bytes) -> int:
+    """A chunk's size; 0 for the last one's, and for what is no size that can be told at a glance."""
+    size = _SIZE.fullmatch(line)
+    return int(size[1], 16) if size else 0
+
+
 def body_of(length: int, *, keeps_trailers: bool) -> Body:
     """The body that a head announces."""
+    if not length:
+        return NOTHING
     if length == CHUNKED:
         return Chunked(keeps_trailers=keeps_trailers)
     return UntilClose() if length == UNTIL_CLOSE else Sized(length)

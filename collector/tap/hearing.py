@@ -35,6 +35,10 @@ class Hearing(Protocol):
     def is_too_long(self) -> bool: ...
     @property
     def events(self) -> int: ...
+
+    def passes(self, chunk: bytes) -> bool:
+        """Whether this is one more of what is only counted: then it is, and need not be fed."""
+
     def feed(self, chunk: bytes, at: float | None = None) -> None: ...
     def close(self, *, is_stopped: bool = False) -> list[Record]: ...
 
@@ -56,6 +60,8 @@ def hearing_of(
 class EventHearing(Stream):
     """A stream of events."""
 
+    __slots__ = ()
+
     is_too_long = False  # of a stream, only events can be
 
 
@@ -73,6 +79,9 @@ class BodyHearing:
         self._telling, self._mode, self._invoke_from = telling, mode, invoke_from
         self._left = max_bytes
         self._parts: list[bytes] = []
+
+    def passes(self, chunk: bytes) -> bool:
+        return False
 
     def feed(self, chunk: bytes, at: float | None = None) -> None:
         self._left -= len(chunk)
@@ -127,6 +136,9 @@ class Unpacked:
     @property
     def first_piece_seconds(self) -> float | None:
         return self._inner.first_piece_seconds
+
+    def passes(self, chunk: bytes) -> bool:
+        return False
 
     def feed(self, chunk: bytes, at: float | None = None) -> None:
         if self.is_too_long:

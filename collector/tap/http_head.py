@@ -301,44 +301,40 @@ def _answer_length(found: dict[bytes, list[bytes]], status: int, is_to_head: boo
     return CHUNKED if coding else told
 
 
-def forwarded_fields(head: RequestHead, peer: bytes, scheme: bytes) -> Fields:
+def forwarded_fields(head: RequestHead, peer: bytes, scheme: bytes) -> bytes:
     """X-Forwarded-*: the caller's address behind those that came; what an outer proxy said of the rest stands."""
-    came = head.fields.forwarded
-    if not came:
-        fields = [(b"X-Forwarded-For", peer), (b"X-Forwarded-Proto", scheme)]
-        return [*fields, (b"X-Forwarded-Host", head.host)] if head.host else fields
-    chain = [value for name, value in came if name == b"x-forwarded-for"]
-    told = dict(came)
-    fields = [
-        (b"X-Forwarded-For", b", ".join([*chain, peer])),
-        (b"X-Forwarded-Proto", told.get(b"x-forwarded-proto", scheme)),
-    ]
-    host = told.get(b"x-forwarded-host", head.host)
-    return [*fields, (b"X-Forwarded-Host", host)] if host else fields
+    host = head.host
+    if came := head.fields.forwarded:
+        told = dict(came)
+        peer = b", ".join([*(value for name, value in came if name == b"x-forwarded-for"), peer])
+        scheme, host = told.get(b"x-forwarded-proto", scheme), told.get(b"x-forwarded-host", host)
+    lines = b"\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b" % (peer, scheme)
+    return b"%b\r\nX-Forwarded-Host: %b" % (lines, host) if host else lines
 
 
-def request_bytes(head: RequestHead, target: bytes, host: bytes, forwarded: Fields) -> bytes:
-    """The head that is sent upstream."""
+def request_bytes(head: RequestHead, target: bytes, host: bytes, forwarded: bytes) -> bytes:
+    """The head that is sent upstream; `forwarded` is lines, each with the line break before it."""
     fields = head.fields
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b%b" % (head.method, target, host, fields.kept)]
-    lines += [b"%b: %b" % field for field in forwarded]
+    told = b""
     if fields.length == CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked")
+        told = b"\r\nTransfer-Encoding: chunked"
     elif fields.length or head.method in _WITH_BODY:
-        lines.append(b"Content-Length: %d" % fields.length)
-    if fields.upgrade is not None:
-        lines.append(b"Upgrade: %b" % fields.upgrade)
-    if fields.takes_trailers:
-        lines.append(b"TE: trailers")
+        told = b"\r\nContent-Length: %d" % fields.length
     if fields.upgrade is not None or fields.takes_trailers:
-        told = [
-            name
-            for name, is_told in ((b"Upgrade", fields.upgrade is not None), (b"TE", fields.takes_trailers))
-            if is_told
-        ]
-        lines.append(b"Connection: %b" % b", ".join(told))
-    lines.append(b"\r\n")
-    return b"\r\n".join(lines)
+        told += _asked_of_the_connection(fields)
+    written = (head.method, target, host, fields.kept, forwarded, told)
+    return b"%b %b HTTP/1.1\r\nHost: %b%b%b%b\r\n\r\n" % written
+
+
+def _asked_of_the_connection(fields: RequestFields) -> bytes:
+    lines, names = b"", []
+    if fields.upgrade is not None:
+        lines += b"\r\nUpgrade: %b" % fields.upgrade
+        names.append(b"Upgrade")
+    if fields.takes_trailers:
+        lines += b"\r\nTE: trailers"
+        names.append(b"TE")
+    return lines + b"\r\nConnection: %b" % b", ".join(names)
 
 
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})

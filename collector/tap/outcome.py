@@ -29,7 +29,7 @@ from collector.records import Conversation, Message, ModelCall, NodeExecution, R
 Fact = TypeVar("Fact", Run, NodeExecution, ModelCall)
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Outcome:
     """Everything one request told, as it comes in. Holds no prompt and no answer."""
 

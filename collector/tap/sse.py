@@ -38,6 +38,7 @@ _NAME = re.compile(rb'data: ?\{\s*"event":( ?)"(\w+)"')
 _EMPTY_PIECE = re.compile(rb'[{,] ?"(?:answer|text)": ?""')
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NEWLINE = 10
+_MANY = 20
 _NEVER = b"\n\n\n"
 
 
@@ -47,6 +48,11 @@ class Events:
     `pieces` counts the non-empty answer pieces that went by: compare it before and after `feed` to time them.
     `oversized` counts events dropped for their length.
     """
+
+    __slots__ = (
+        *("_data", "_has_agent_pieces", "_has_begun", "_held", "_is_idle", "_is_skipping", "_limit", "_quick_empty"),
+        *("_quick_start", "_tail", "oversized", "pieces"),
+    )
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.pieces = 0
@@ -62,16 +68,33 @@ class Events:
         self._quick_start = _NEVER  # how the last answer piece began, and how it would look with nothing in it:
         self._quick_empty = _NEVER  # most chunks are one more of the same, and are known by these alone
 
+    def passes(self, chunk: bytes) -> bool:
+        """Whether a chunk is pieces of the answer like the last one: they are counted, and there is no more to it.
+
+        Most chunks are.
+        """
+        if not self._is_idle or not chunk.startswith(self._quick_start) or chunk[-1] != _NEWLINE:
+            return False
+        if chunk.find(b"\n") == len(chunk) - 2:
+            self.pieces += chunk.find(self._quick_empty) < 0
+            return True
+        return self._several_pass(chunk)
+
+    def _several_pass(self, chunk: bytes) -> bool:
+        ends = chunk.count(b"\n\n")
+        if (
+            chunk.count(b"\n\n" + self._quick_start) != ends - 1
+            or chunk.count(b"\n") != 2 * ends
+            or chunk[-2] != _NEWLINE
+            or chunk.find(self._quick_empty) >= 0
+        ):
+            return False
+        self.pieces += ends
+        return True
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take bytes as they came; return the data of every event worth decoding that they completed."""
-        if (
-            self._is_idle
-            and chunk.startswith(self._quick_start)
-            and chunk.find(b"\n") == len(chunk) - 2
-            and chunk[-1] == _NEWLINE
-        ):
-            if chunk.find(self._quick_empty) < 0:
-                self.pieces += 1
+        if self._is_idle and self.passes(chunk):
             return []
         if b"\n" not in chunk:
             self._hold_tail(chunk)
@@ -79,8 +102,11 @@ class Events:
         lines = chunk.split(b"\n")
         if self._tail:
             self._tail.append(lines[0])
-            lines[0] = b"".join(self._tail)
-            self._held -= len(lines[0]) - len(self._tail.pop())
+            if self._take_parts():
+                del lines[0]
+            else:
+                lines[0] = b"".join(self._tail)
+                self._held -= len(lines[0]) - len(self._tail[-1])
             self._tail = []
         tail = lines.pop()
         found = self._read(lines)
@@ -102,8 +128,8 @@ class Events:
 
     def _hold_tail(self, part: bytes) -> None:
         self._is_idle = False
-        if self._is_skipping and self._tail:
-            return  # the line's first byte is kept, so that it is not taken for a blank one
+        if self._is_skipping and self._tail and self._tail != [b"\r"]:
+            return  # the line's beginning is kept, so that it is not taken for a blank one
         self._tail.append(part)
         self._held += len(part)
         if self._held > self._limit and self._tail != [b"\r"]:  # it may be the blank line that ends an event
@@ -120,7 +146,7 @@ class Events:
 
     def _read(self, lines: list[bytes]) -> list[bytes]:
         found = []
-        if not self._has_begun:
+        if not self._has_begun and lines:
             self._has_begun = True
             lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
         for line in lines:
@@ -150,6 +176,20 @@ class Events:
             return
         self._data.append(value)
         self._held += len(line)
+
+    def _take_parts(self) -> bool:
+        """A `data:` line of many parts that begins a fact: its value is joined alone, which saves copying it again."""
+        parts, length = self._tail, self._held + len(self._tail[-1])
+        if len(parts) < _MANY or self._data or self._is_skipping or length > self._limit:
+            return False
+        named = _NAME.match(parts[0])
+        if named is None or named[2].decode() not in WORTH:
+            return False
+        start = 6 if parts[0].startswith(b"data: ") else 5
+        self._data.append(b"".join([parts[0][start:], *parts[1:]]).removesuffix(b"\r"))
+        self._held = length
+        self._has_begun = True
+        return True
 
     def _take_piece(self, name: str, named: re.Match[bytes]) -> None:
         before = self.pieces

@@ -1,8 +1,8 @@
 """The tap inside a Python program: httpx transports that tell what the program sends to Dify.
 
 In goes any other transport (httpx's own, by default) and a sink; out come its answers, unchanged and not an instant
-later, and to the sink the records that the relay tells of the same exchanges. Each piece is handed to the program first
-and read when the program asks for the next one. A failure of ours is counted and logged, and never reaches the program.
+later, and to the sink the records that the relay tells of the same exchanges. What has to be decoded of a piece is
+decoded when the program has it and asks for the next one. A failure of ours is counted, logged, and never reaches it.
 
     dify = httpx.Client(base_url="https://dify.example.com/v1", transport=TapTransport(sink))
     dify = httpx.AsyncClient(base_url="https://dify.example.com/v1", transport=AsyncTapTransport(sink))

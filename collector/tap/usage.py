@@ -28,8 +28,10 @@ class Stream:
 
     `telling` says who hears it and what is known of it beforehand; ids in the stream complete it. `mode` is the app's,
     `invoke_from` the way it was asked, where the caller knows them. `failures` counts, by event and field, what
-    could not be read; `first_piece_seconds` and `last_piece_seconds` are when the answer's pieces went by.
+    could not be read; `first_piece_seconds` is when the answer began.
     """
+
+    __slots__ = ("_decoded", "_events", "_has_begun", "_told", "failures", "passes", "task_id")
 
     def __init__(
         self,
@@ -41,8 +43,8 @@ class Stream:
     ) -> None:
         self.failures: Counter[str] = Counter()
         self.task_id: str | None = None
-        self.last_piece_seconds: float | None = None
         self._events = Events(max_event_bytes)
+        self.passes = self._events.passes  # pieces of the answer behind the first one need not be fed
         self._told = Outcome(telling=telling, mode=mode, invoke_from=invoke_from, is_streamed=True)
         self._has_begun = False
         self._decoded = 0
@@ -67,10 +69,8 @@ class Stream:
         pieces = self._events.pieces
         if found := self._events.feed(chunk):
             self._take(found)
-        if self._events.pieces != pieces:
-            if self._told.first_piece_seconds is None:
-                self._told.first_piece_seconds = at
-            self.last_piece_seconds = at
+        if self._told.first_piece_seconds is None and self._events.pieces != pieces:
+            self._told.first_piece_seconds = at
 
     def close(self, *, is_stopped: bool = False) -> list[Record]:
         """The stream has ended, well or not: everything it told. `is_stopped`: the caller saw a stop request."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import random
+import uuid
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -76,17 +75,8 @@ class Seen:
 
     __slots__ = (
         *("answer_bytes", "began", "created_at", "duration", "error_class", "fingerprint", "first_byte", "hearing"),
-        *(
-            "interrupted_by",
-            "is_answer",
-            "is_lost",
-            "is_open_stream",
-            "is_stream",
-            "matched",
-            "method",
-            "request_bytes",
-            "status",
-        ),
+        *("interrupted_by", "is_answer", "is_open_stream", "is_stream", "matched", "method", "request_bytes", "status"),
+        "unread",
     )
 
     def __init__(
@@ -102,7 +92,6 @@ class Seen:
         )
         self.is_stream: bool | None = None
         self.is_open_stream = False
-        self.is_lost = False  # a piece of the answer was not read
         self.status: int | None = None
         self.first_byte: float | None = None
         self.duration: float | None = None
@@ -111,6 +100,7 @@ class Seen:
         self.interrupted_by: str | None = None
         self.error_class: str | None = None
         self.hearing: Hearing | None = None
+        self.unread = 0  # pieces that wait to be read
 
 
 class Watch:
@@ -141,7 +131,8 @@ class Watch:
         self._unread: deque[tuple[Seen, bytes | None, float]] = deque()
         self._unread_bytes = 0
         self._is_due = False
-        self._random = random.Random(os.urandom(32))  # noqa: S311 - ids need not be secret
+        self._own_id, _, counted = str(uuid.uuid4()).rpartition("-")
+        self._count = int(counted, 16)
         self._stopped: OrderedDict[str, None] = OrderedDict()
 
     def begin(self, method: bytes, path: bytes, authorization: bytes | None) -> Seen:
@@ -192,13 +183,15 @@ class Watch:
 
     def came(self, seen: Seen, piece: bytes) -> None:
         """A piece of an answer went by; called after it was sent on, for answers with a hearing."""
-        if seen.is_lost:
+        hearing = seen.hearing
+        if hearing is None or (not seen.unread and hearing.passes(piece)):
             return
         self._unread_bytes += len(piece)
         if self._unread_bytes > self._limits.unread_bytes:
             self._unread_bytes -= len(piece)
             self.lose(seen)
             return
+        seen.unread += 1
         self._unread.append((seen, piece, self.clock() - seen.began))
         if not self._is_due:
             self._is_due = True
@@ -206,7 +199,6 @@ class Watch:
 
     def lose(self, seen: Seen) -> None:
         """Read no more of this answer."""
-        seen.is_lost = True
         seen.hearing = None
         self.counts.unread += 1
 
@@ -241,12 +233,14 @@ class Watch:
     def _read(self) -> None:
         until = self.clock() + self._limits.reading_seconds
         batch: list[Record] = []
+        now = self._now()
         while self._unread:
             seen, piece, at = self._unread.popleft()
             if piece is None:
-                batch += self._records(seen)
+                batch += self._records(seen, now)
             else:
                 self._unread_bytes -= len(piece)
+                seen.unread -= 1
                 if seen.hearing is not None:
                     try:
                         seen.hearing.feed(piece, at)
@@ -260,7 +254,7 @@ class Watch:
         if self._is_due:
             self._wake(0, self._read)
 
-    def _records(self, seen: Seen) -> list[Record]:
+    def _records(self, seen: Seen, now: datetime) -> list[Record]:
         told: list[Record] = []
         hearing, seen.hearing = seen.hearing, None
         if hearing is not None:
@@ -272,13 +266,13 @@ class Watch:
                 self.counts.unread += hearing.is_too_long
             except Exception as error:
                 self._note_failure(error)
-        return [*told, self._request(seen, hearing, told)]
+        return [*told, self._request(seen, hearing, told, now)]
 
     def _note_failure(self, error: Exception) -> None:
         self.counts.failures[type(error).__name__] += 1
         log.warning("answer not read, its bytes went on", error=type(error).__name__)
 
-    def _request(self, seen: Seen, hearing: Hearing | None, told: list[Record]) -> Request:
+    def _request(self, seen: Seen, hearing: Hearing | None, told: list[Record], now: datetime) -> Request:
         run = message = app_id = None
         for one in told:
             run = one if isinstance(one, Run) else run
@@ -287,7 +281,7 @@ class Watch:
         failed = seen.status is not None and seen.status >= 400
         return Request(
             source=TAP,
-            seen_at=self._now(),
+            seen_at=now,
             id=self._new_id(),
             app_id=seen.matched.app_id or app_id,
             key_fingerprint=seen.fingerprint,
@@ -311,9 +305,9 @@ class Watch:
         )
 
     def _new_id(self) -> str:
-        digits = f"{self._random.getrandbits(128):032x}"
-        variant = "89ab"[int(digits[16], 16) & 3]
-        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+        """Drawn once and counted on: no other worker draws the same."""
+        self._count = (self._count + 1) % 2**48
+        return f"{self._own_id}-{self._count:012x}"
 
     def _hand_over(self, batch: list[Record]) -> None:
         if not batch:

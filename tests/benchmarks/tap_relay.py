@@ -19,7 +19,9 @@ from tests.servers import nginx as peer
 from tests.servers.process import Child, child, cpu_seconds, free_port, python, resident_kb
 
 ROUNDS = 5
-STREAMS, EVENTS, RATE = 1000, 100, 10.0
+STREAMS = 1000
+LOADS = {1: (100, 100.0), 100: (50, 10.0), STREAMS: (100, 10.0)}
+"""Streams at a time -> events of each, and how many a second."""
 CONNECTIONS, JSON_SECONDS = 32, 2.0
 PEER = "nginx, buffering off"
 
@@ -37,27 +39,32 @@ class Way:
 class Round:
     """What one round of one way showed."""
 
-    p50: float
-    p99: float
-    cpu_per_event: float = 0.0
+    p50: dict[int, float]  # seconds from sent to received, by streams at a time
+    p99: dict[int, float]
+    cpu_per_event: dict[int, float]
+    json_p50: float
+    json_p99: float
     requests_per_cpu_second: float = 0.0
-    json_p99: float = 0.0
 
 
 def a_round(way: Way, load: Child) -> Round:
-    before = cpu_seconds(way.pid) if way.pid else 0.0
-    streams = json.loads(load.say(f"streams {way.port} {STREAMS} {EVENTS} {RATE}"))
-    between = cpu_seconds(way.pid) if way.pid else 0.0
+    found = Round({}, {}, {}, 0.0, 0.0)
+    for streams, (events, rate) in LOADS.items():
+        before = _cpu(way)
+        heard = json.loads(load.say(f"streams {way.port} {streams} {events} {rate}"))
+        assert heard["events"] == streams * events, heard
+        found.p50[streams], found.p99[streams] = heard["p50"], heard["p99"]
+        found.cpu_per_event[streams] = (_cpu(way) - before) / heard["events"]
+    before = _cpu(way)
     asked = json.loads(load.say(f"json {way.port} {CONNECTIONS} {JSON_SECONDS}"))
-    after = cpu_seconds(way.pid) if way.pid else 0.0
-    assert streams["events"] == STREAMS * EVENTS, streams
-    return Round(
-        streams["p50"],
-        streams["p99"],
-        (between - before) / streams["events"],
-        asked["requests"] / (after - between) if way.pid else 0.0,
-        asked["p99"],
-    )
+    found.json_p50, found.json_p99 = asked["p50"], asked["p99"]
+    if way.pid:
+        found.requests_per_cpu_second = asked["requests"] / (_cpu(way) - before)
+    return found
+
+
+def _cpu(way: Way) -> float:
+    return cpu_seconds(way.pid) if way.pid else 0.0
 
 
 def kb_per_stream(way: Way, load: Child) -> float:
@@ -82,13 +89,16 @@ def ways(stack: ExitStack, upstream: int) -> list[Way]:
 
 
 def show(name: str, rounds: list[Round]) -> None:
-    print(
-        f"{name:7}"
-        f" p50 {median(r.p50 for r in rounds) * 1e3:7.3f} ms, p99 {median(r.p99 for r in rounds) * 1e3:7.3f} ms"
-        f" ({min(r.p99 for r in rounds) * 1e3:.3f} to {max(r.p99 for r in rounds) * 1e3:.3f}),"
-        f" {median(r.cpu_per_event for r in rounds) * 1e6:5.1f} us a event,"
-        f" {median(r.requests_per_cpu_second for r in rounds):7.0f} requests a CPU second"
+    for streams in LOADS:
+        p50, p99, cpu = (
+            median(getattr(r, field)[streams] for r in rounds) for field in ("p50", "p99", "cpu_per_event")
+        )
+        said = f"{name:7} {streams:5} streams: p50 {p50 * 1e3:7.3f} ms, p99 {p99 * 1e3:8.3f} ms"
+        print(f"{said}, {cpu * 1e6:5.1f} us a event")
+    p50, p99, requests = (
+        median(getattr(r, field) for r in rounds) for field in ("json_p50", "json_p99", "requests_per_cpu_second")
     )
+    print(f"{name:7} plain JSON: p50 {p50 * 1e3:.3f} ms, p99 {p99 * 1e3:.3f} ms, {requests:.0f} requests a CPU second")
 
 
 def main() -> None:
@@ -110,15 +120,26 @@ def main() -> None:
     if "nginx" not in rounds:
         print("no nginx here: nothing to compare with", file=sys.stderr)
         return
-    direct, tap, other = rounds["direct"], rounds["tap"], rounds["nginx"]
-    print(Figure("tap.cpu_per_event_ratio", _ratio(tap, other, "cpu_per_event"), "x", PEER))
-    added = [median(r.p99 for r in side) - median(r.p99 for r in direct) for side in (tap, other)]
-    print(Figure("tap.added_p99_ratio", added[0] / max(added[1], 1e-6), "x", PEER))
-    print(Figure("tap.json_rps_ratio", _ratio(tap, other, "requests_per_cpu_second"), "x", PEER))
+    figures(rounds["direct"], rounds["tap"], rounds["nginx"])
 
 
-def _ratio(ours: list[Round], theirs: list[Round], field: str) -> float:
-    return median(getattr(r, field) for r in ours) / median(getattr(r, field) for r in theirs)
+def figures(direct: list[Round], tap: list[Round], other: list[Round]) -> None:
+    """Print what is added to a direct connection, and what it costs, beside the other."""
+    for streams in LOADS:
+        ending = "" if streams == STREAMS else f"_{streams}"
+        for field in ("p50", "p99"):
+            ours, theirs = (_added(direct, side, field, streams) for side in (tap, other))
+            print(Figure(f"tap.added_{field}_ratio{ending}", ours / theirs, "x", PEER))
+        ours, theirs = (median(r.cpu_per_event[streams] for r in side) for side in (tap, other))
+        print(Figure(f"tap.cpu_per_event_ratio{ending}", ours / theirs, "x", PEER))
+    ours, theirs = (median(r.requests_per_cpu_second for r in side) for side in (tap, other))
+    print(Figure("tap.json_rps_ratio", ours / theirs, "x", PEER))
+
+
+def _added(direct: list[Round], way: list[Round], field: str, streams: int) -> float:
+    """Seconds that a way adds, round by round: a noisy minute hits both."""
+    added = [getattr(w, field)[streams] - getattr(d, field)[streams] for w, d in zip(way, direct, strict=True)]
+    return max(median(added), 1e-6)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,20 @@ def test_one_event_per_chunk_counts_as_many_pieces_as_any_other_chunking():
     assert events.pieces == 3 == pieces(wire(answer))
 
 
+@pytest.mark.parametrize("name", ["message", "agent_message"])
+def test_several_pieces_in_one_chunk_pass_at_once(name):
+    events = Events()
+    events.feed(wire([piece("a", name=name)]))
+
+    assert events.passes(wire([piece(text, name=name) for text in ("b", "c\n\n", "d")]))
+    assert events.pieces == 4
+    assert not events.passes(wire([piece("e", name=name), piece("", name=name)]))
+    assert not events.passes(wire([piece("e", name=name), message_end(None)]))
+    assert not events.passes(wire([piece("e", name=name)] * 2)[:-1])
+    assert not events.passes(wire([piece("e", name=name)] * 2) + b"\n")
+    assert events.pieces == 4
+
+
 def test_a_whole_answer_after_its_pieces_is_no_piece():
     agent = [piece("a", name="agent_message"), piece("b", name="agent_message"), piece("ab"), message_end(None)]
     events = Events()
@@ -173,6 +187,13 @@ def test_an_event_as_long_as_may_be_is_read_in_any_chunking(size, end):
 
     assert read(line + end + end, events, size) == [line[6:]]
     assert events.oversized == 0
+
+
+@pytest.mark.parametrize("size", [None, 1, 2])
+def test_a_line_that_only_begins_like_a_blank_one_ends_no_event(size):
+    body = b'data: {"event":"ping"}\n\r x\ndata: more of it\n\n'
+
+    assert read(body + FINISHED, size=size) == [FINISHED_DATA]
 
 
 def test_no_more_than_one_event_is_held():
