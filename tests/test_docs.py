@@ -1,4 +1,4 @@
-"""The pages in docs/ cannot lie: their commands are run against a service, what they name is looked up."""
+"""The pages in deploy/ cannot lie: their commands are run against a service, what they name is looked up."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.conftest import ROOT
 from tests.serving import a_service
 from tests.typing_it import environment
 
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "deploy").glob("*.md"))
 
 
 def blocks(page: str, kind: str) -> str:
     """All blocks of one kind, as one script."""
-    text = (ROOT / "docs" / page).read_text()
+    text = (ROOT / "deploy" / page).read_text()
     return "\n".join(
         textwrap.dedent(block) for found, block in re.findall(r"(?ms)^```([\w ]+)\n(.*?)^```$", text) if found == kind
     )

@@ -46,7 +46,7 @@ def quiet() -> Any:
         yield
 
 
-@examples(0.04)
+@examples(0.03)
 @given(
     seed=st.integers(0, 10_000),
     habits=habits,

@@ -64,7 +64,7 @@ worlds = {
 }
 
 
-@examples(0.4)
+@examples(0.25)
 @given(**worlds)
 def test_any_mixture_of_tellings_adds_up_to_what_was_spent(
     version: Version, asked: list[Request | Talk], chance: Random
@@ -80,7 +80,7 @@ def test_any_mixture_of_tellings_adds_up_to_what_was_spent(
     assert {call.model_name for call in calls.values()} <= {None, "gpt-4o-mini"}
 
 
-@examples(0.2)
+@examples(0.1)
 @given(version=st.sampled_from([(1, 6, 0), (1, 11, 1), (1, 15, 0)]), asked=requests, chance=st.randoms())
 def test_an_estimate_is_what_was_spent_until_the_leaves_replace_it(version: Version, asked: Request, chance: Random):
     asked = replace_request(asked, fate=Fate.ENDS, is_debug=False, pauses=False)
