@@ -23,7 +23,18 @@ from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, 
 from collector.faces.guard import guard
 from collector.faces.prometheus import Tally, router
 from collector.faces.readings import Readings
-from collector.records import BROKER, CONSOLE, TAP, DatasetDay, Pull, QueueSample, Retrieval, Watermark
+from collector.records import (
+    BROKER,
+    CONSOLE,
+    PORTAL,
+    TAP,
+    DatasetDay,
+    PortalEvent,
+    Pull,
+    QueueSample,
+    Retrieval,
+    Watermark,
+)
 from tests.builders import NOON, a_call, a_conversation, a_feedback, a_message, a_node, a_run, an_app
 from tests.conftest import ROOT
 from tests.faces.exposed import OPENMETRICS, SINCE, Exposed, Scraped, exposed
@@ -38,6 +49,7 @@ PRIVATE = {"run_id", "message_id", "conversation_id", "user_id", "session_id", "
 
 _PULL = {"source": CONSOLE, "seen_at": NOON, "stream": "runs", "app_id": "shop", "created_at": NOON, "pages": 1}
 _PULL_AT = {"source": CONSOLE, "seen_at": NOON, "created_at": NOON}
+_TOLD = {"source": PORTAL, "seen_at": NOON, "created_at": NOON}
 _SAMPLED = {"source": BROKER, "seen_at": NOON, "ready": 5, "oldest_seen_at": NOON}
 _PULLED = {"seconds": 0.7, "requests": 2, "records": 9, "parse_failures": 0, "is_complete": True}
 _NO_USAGE = {"tokens": None, "input_tokens": None, "output_tokens": None, "cost": None, "currency": None}
@@ -94,6 +106,7 @@ A_DAY = (
         **_SAMPLED,
         created_at=NOON + timedelta(minutes=50),
     ),
+    PortalEvent(id="e1", event_id="1", event_source="/chat", event_type="answer.copied", **OF_HELPDESK, **_TOLD),
 )
 """Two workflow runs with four model calls, two chat answers, a rating, two pulls: small enough to add up by hand."""
 
@@ -120,6 +133,7 @@ _GPT, _QWEN, _FREE = OF_SHOP | GPT, OF_SHOP | QWEN, OF_SHOP | FREE
 _TEXT, _VISION = {"modality": "text"}, {"modality": "vision"}
 
 BY_HAND: tuple[tuple[str, dict[str, str], float | None], ...] = (
+    ("dify_portal_events_total", OF_HELPDESK | {"event_type": "answer.copied"}, 1),
     ("dify_llm_input_tokens_total", _GPT | _LLM, 70),
     ("dify_llm_input_tokens_total", _QWEN | _LLM, 7),
     ("dify_llm_output_tokens_total", _GPT | _LLM, 30),

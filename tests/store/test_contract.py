@@ -73,6 +73,8 @@ def told_by(source: str, kind: type[Record], /, **fields: object) -> Record:
     return kind(source=source, seen_at=NOON, **fields)
 
 
+COPIED = {"event_source": "/chat", "event_type": "answer.copied", "app_id": "shop", "created_at": NOON}
+
 ONE_OF_EACH: tuple[Record, ...] = (
     an_app(),
     a_run(),
@@ -102,17 +104,8 @@ ONE_OF_EACH: tuple[Record, ...] = (
         number=3,
     ),
     told_by(CONSOLE, Release, id="console//1", version="1.11.1", number=1_011_001, created_at=NOON),
-    told_by(PORTAL, PortalEvent, id="e", event_id="1", event_source="/portal", event_type="copied", created_at=NOON),
-    told_by(
-        PORTAL,
-        PortalValue,
-        id="e/lines",
-        name="lines",
-        number=12.0,
-        event_type="copied",
-        event_source="/portal",
-        created_at=NOON,
-    ),
+    told_by(PORTAL, PortalEvent, **COPIED, id="e1", event_id="1", session_id="mei"),
+    told_by(PORTAL, PortalValue, **COPIED, id="e1/lines", name="lines", number=12.0),
 )
 
 
@@ -166,6 +159,18 @@ def test_tellings_of_one_fact_in_one_batch_are_one_row(store: Store):
 
     assert stored == Stored(new=1)
     assert store.rows("SELECT status, session_id, user_id FROM run") == [("succeeded", "s", "u1")]
+
+
+@pytest.mark.parametrize("seconds", [1, -1])
+def test_what_cannot_change_stays_as_it_was_told_first(store: Store, seconds: int):
+    first = told_by(PORTAL, PortalEvent, **COPIED, id="e1", event_id="1")
+    another = {"created_at": LATER, "seen_at": NOON + timedelta(seconds=seconds), "session_id": "mei"}
+    tellings = [first, msgspec.structs.replace(first, **another)]
+    for telling in tellings:
+        store.put([telling])
+
+    assert the(store, "created_at", "portal_event") == min(tellings, key=lambda telling: telling.seen_at).created_at
+    assert the(store, "session_id", "portal_event") == "mei"
 
 
 def test_an_unfinished_telling_never_replaces_a_final_one(store: Store):
