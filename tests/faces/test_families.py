@@ -67,5 +67,6 @@ def test_our_own_pulls_say_which_dify_they_asked(facts):
 
     found = [line for line in lines if line.startswith("dify_metric_last_success_timestamp_seconds{")]
     assert {line.partition("}")[0] for line in found} == {
-        f'dify_metric_last_success_timestamp_seconds{{origin="{origin}",stream="apps"' for origin in ("dify", "lab")
+        f'dify_metric_last_success_timestamp_seconds{{origin="{origin}",source="console",stream="apps"'
+        for origin in ("dify", "lab")
     }

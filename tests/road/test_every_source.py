@@ -104,13 +104,6 @@ APART: Sequence[Apart] = (
             (Feedback, "created_at"),
         )
     ),
-    Apart(
-        Conversation,
-        "updated_at",
-        _apart(API, DATABASE),
-        lambda one, other: True,
-        "reading a completion over the API marks it as read, and Dify moves its conversation: our own doing",
-    ),
     *(
         Apart(kind, field, _apart(TAP, DATABASE), _same_second, "a stream tells whole seconds, too")
         for kind, field in (
@@ -208,18 +201,22 @@ class Site:
 @pytest.fixture(scope="module")
 def past(postgres_server: Postgres, dify_template: str) -> Site:
     """Two days in which everything happens."""
-    world = a_past()
-    database = postgres_server.database(dify_template)
-    fill(postgres_server, database, world)
-    return Site(world, postgres_server, database, ())
+    return _a_site(a_past(), postgres_server, dify_template, ())
 
 
 @pytest.fixture(scope="module")
 def live(heard: Heard, postgres_server: Postgres, dify_template: str) -> Site:
     """Every kind of request, once, with what a tap heard of each."""
-    database = postgres_server.database(dify_template)
-    fill(postgres_server, database, heard.world)
-    return Site(heard.world, postgres_server, database, heard.records)
+    return _a_site(heard.world, postgres_server, dify_template, heard.records)
+
+
+def _a_site(world: World, server: Postgres, template: str, heard: Sequence[Sequence[Record]]) -> Site:
+    """Completions are read once before: Dify then shows them as read, and moves their conversations. That is our own
+    doing, and it does so once."""
+    site = Site(world, server, server.database(template), heard)
+    site.told(API)
+    fill(server, site.database, world)
+    return site
 
 
 def facts_of(store: Shelf) -> Facts:
@@ -349,14 +346,11 @@ def facts_told(store: Shelf) -> Facts:
 
 def settled(store: Shelf) -> Facts:
     """What must not depend on who spoke last: where the newest telling counts, seconds are all that all tell."""
-    apps = store.of(App)
     found = {key: _anonymous(fact) for key, fact in facts_of(store).items() if not isinstance(fact, DatasetDay)}
     for key, fact in found.items():
         if isinstance(fact, App | Feedback):
             instants = {name: at.replace(microsecond=0) for name in _INSTANTS if (at := getattr(fact, name))}
             found[key] = msgspec.structs.replace(fact, **instants)
-        if isinstance(fact, Conversation) and apps[fact.app_id or ""].mode == "completion":
-            found[key] = msgspec.structs.replace(fact, updated_at=None)
     return {key: fact for key, fact in found.items() if not isinstance(fact, Statistic) or fact.number or fact.amount}
 
 
