@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,9 +21,11 @@ import pytest
 
 from collector import wire
 from collector.records import Record, Request
+from collector.tap.spool_file import SpoolFile
 from tests.conftest import ROOT
 from tests.servers.process import child, python
 from tests.servers.process import free_port as a_port
+from tests.servers.telling import HEADERS, PATHS, SECRETS, found_in, telling
 from tests.typing_it import PROGRAM, environment, typed
 
 TOKEN = "an-ingest-token-nobody-may-see"
@@ -126,13 +129,18 @@ class Tap:
 
 
 @contextmanager
-def a_tap(folder: Path, upstream: str, collector: str, *more: str) -> Iterator[Tap]:
-    """A tap that takes callers."""
+def a_tap(folder: Path, upstream: str, collector: str, *more: str, limit: int | None = None) -> Iterator[Tap]:
+    """A tap that takes callers. `limit`: bytes that a file of it may have."""
     (folder / "token").write_text(TOKEN + "\n")
     port = a_port()
     line = [*PROGRAM, "tap", "--listen", f"127.0.0.1:{port}", "--upstream", upstream, "--collector", collector]
     line += ["--ingest-token-file", "token", "--spool", "spool", "--admin", "127.0.0.1:0", *more]
-    process = subprocess.Popen(line, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
+
+    def bound() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    process = subprocess.Popen(line, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=bound)
     tap = Tap(process, f"http://127.0.0.1:{port}")
     try:
         tap.admin = tap.hear("tap begins")["admin"].removesuffix("/metrics")
@@ -200,6 +208,45 @@ def test_told_to_stop_it_lets_streams_arrive_and_takes_no_more(tmp_path: Path, u
         assert b"message_end" in body
         assert tap.end() == 0
     assert [request.interrupted_by for request in sink.requests] == [None]
+
+
+def test_no_secret_gets_into_spool_log_or_metrics(tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DIFY_METRIC_LOG_LEVEL", "debug")
+    sink.is_open = False
+    with telling() as upstream, a_tap(tmp_path, upstream, sink.url) as tap:
+        for path in PATHS:
+            asked = f"{tap.url}{path}?q={SECRETS['query string']}"
+            httpx.post(asked, headers=HEADERS, content=SECRETS["prompt"].encode(), trust_env=False)
+        while tap.metrics()["requests_total"] < len(PATHS):
+            pass
+        pages = httpx.get(f"{tap.admin}/metrics", trust_env=False).text
+        assert tap.end() == 0
+    path = tmp_path / "spool" / "spool-0.sqlite"
+    with closing(SpoolFile(path, most_bytes=1 << 30)) as file:
+        spooled = b"".join(batch.body for batch in file.oldest(10**6, 1 << 30))
+    assert b"/v1/chat-messages" in spooled
+    assert found_in(spooled, path.read_bytes(), pages, json.dumps(tap.words)) == []
+
+
+def test_on_a_full_disk_traffic_goes_on_and_nothing_is_lost(tmp_path: Path, upstream: str, sink: Sink):
+    """Files of this tap cannot grow beyond some KB: what comes then waits in memory."""
+    sink.is_open = False
+    with (
+        a_tap(tmp_path, upstream, sink.url, limit=60_000) as tap,
+        httpx.Client(base_url=tap.url, trust_env=False, timeout=60) as client,
+    ):
+        asked = 0
+        while not tap.metrics()["spool_failures_total"]:
+            for _ in range(50):
+                assert client.post("/v1/parameters", content=b"{}").status_code == 200
+            asked += 50
+        for _ in range(50):
+            assert client.post("/v1/parameters", content=b"{}").status_code == 200
+        sink.is_open = True
+        client.close()
+        assert tap.end() == 0
+    assert [line for line in tap.words if line["event"].startswith("spool cannot be used")]
+    assert len({request.id for request in sink.requests}) == asked + 50
 
 
 class TestWhatCannotWork:
