@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from collector.errors import SettingsError
 from collector.settings import FIELDS, SECRETS, Settings, describe, variable
 from collector.settings.configuration import load_settings
-from collector.settings.written import Address, spelled
+from collector.settings.written import Address, Behind, spelled
 
 DIFY = {"DIFY_METRIC_DIFY_URL": "https://dify.example.com"}
 KEY = "a-key-nobody-may-see"
@@ -274,6 +274,35 @@ class TestSecrets:
         assert {one.name: one.value for one in describe(settings)}["dify_token"] == "********"
 
 
+class TestUpstreams:
+    @pytest.mark.parametrize(
+        ("written", "read"),
+        [
+            ("http://dify:5001", [Behind("http://dify:5001")]),
+            ("http://dify/api/", [Behind("http://dify/api")]),
+            ("http://dify/a=b", [Behind("http://dify/a=b")]),
+            ("/lab=http://lab, http://dify", [Behind("http://lab", prefix="/lab"), Behind("http://dify")]),
+            ("Dify.Example.com=https://a", [Behind("https://a", "dify.example.com")]),
+            ("a.example/x/=http://a", [Behind("http://a", "a.example", "/x")]),
+            (["http://a", "/b=http://b,/c=http://c"], [*map(Behind, ("http://a", "http://b", "http://c"))]),
+        ],
+    )
+    def test_are_written_in_one_line_or_several(self, written: object, read: list[Behind]):
+        found = load_settings({"tap_upstream": written}, {}).upstreams
+        assert [each.url for each in found] == [each.url for each in read]
+        assert isinstance(written, list) or list(found) == read
+        assert load_settings({"tap_upstream": spelled(found)}, {}).upstreams == found
+
+    @pytest.mark.parametrize("written", ["dify:5001", "/x=dify", "http://u:p@dify", "http://dify?x", 7, ["ftp://x"]])
+    def test_that_are_none_are_refused(self, written: object):
+        assert "tap_upstream: wanted" in refusal({"tap_upstream": written})
+
+    def test_are_where_dify_is_unless_something_else_is_said(self):
+        assert load_settings({"dify_token": KEY}, DIFY).upstreams == (Behind("https://dify.example.com"),)
+        assert load_settings({}, {}).upstreams == ()
+        assert "tap without an upstream" in refusal({"tap": "127.0.0.1:80"})
+
+
 class TestDescription:
     def test_tells_value_source_unit_and_help_of_every_field(self):
         rows = describe(load_settings({"pull_interval": "120s"}, {}))
@@ -285,7 +314,7 @@ class TestDescription:
     def test_shows_values_as_one_would_write_them(self):
         rows = {row.name: row.value for row in describe(Settings()) if row.value}
         assert load_settings(rows, {}) == load_settings(dict.fromkeys(rows), {}).told_by(
-            {name: f"command line --{name.replace('_', '-')}" for name in rows}
+            {name: f"command line --{name.removeprefix('tap_').replace('_', '-')}" for name in rows}
         )
 
     @given(st.integers(1, 10**6))
