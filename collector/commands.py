@@ -31,6 +31,7 @@ from collector.running import Running, url_of, whereabouts
 from collector.settings import DifySource, Setting, Settings, describe
 from collector.settings.source import UNNAMED
 from collector.store import Store, open_store
+from collector.tap.figures import FIGURES
 
 if TYPE_CHECKING:
     from collector.collect.passes import Progress
@@ -195,7 +196,8 @@ def generate(to: Path) -> Iterator[Path]:
 
     to.mkdir(parents=True, exist_ok=True)
     pages = {name: grafana.written(model) for name, model in grafana.dashboards().items()}
-    pages["measures.md"] = reference.reference(describe(Settings()))
+    told = [(each.name, "gauge" if each.kind == "oldest" else each.kind, each.label, each.help) for each in FIGURES]
+    pages["measures.md"] = reference.reference(describe(Settings()), told)
     for name, text in pages.items():
         path = to / name
         path.write_text(text, encoding="utf-8")

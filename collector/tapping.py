@@ -25,7 +25,7 @@ from collector.errors import DifyMetricError, SettingsError
 from collector.settings import Settings
 from collector.settings.written import Address
 from collector.tap.admin import Admin
-from collector.tap.figures import OVERHEAD, OVERHEAD_BUCKETS, Board, Line
+from collector.tap.figures import OVERHEAD, OVERHEAD_BOUNDS, OVERHEAD_BUCKETS, Board, Line
 from collector.tap.limits import Limits
 from collector.tap.outlet import Destination, Outlet
 from collector.tap.parent import end_with
@@ -184,8 +184,7 @@ def _figures(relay: Relay, pulse: Pulse) -> Iterator[tuple[tuple[str, str], floa
         yield (f"dify_metric_tap_{name}", ""), number
     yield ("dify_metric_tap_upstream_connects_total", "connected"), sum(each.connects for each in upstreams)
     yield ("dify_metric_tap_upstream_connects_total", "failed"), sum(each.connect_failures for each in upstreams)
-    bounds = [*(f"{bound:g}" for bound in pulse.buckets), "+Inf"]
-    for bound, number in zip(bounds, pulse.counts, strict=True):
+    for bound, number in zip(OVERHEAD_BOUNDS, pulse.counts, strict=True):
         yield (OVERHEAD, bound), number
     yield (OVERHEAD, "sum"), pulse.sum_seconds
 

@@ -15,6 +15,7 @@ import yaml
 from collector.access import Scope
 from collector.settings import FIELDS, Settings, variable
 from collector.settings.configuration import KEYS, example_file, load_settings
+from collector.tapping import plan_of
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -70,9 +71,19 @@ class TestContainers:
         told = compose["services"]["dify-metric"]["environment"]
         said = {"DIFY_URL": "https://dify", "DIFY_WORKSPACE_ID": "w", "REPORT_TIMEZONE": "UTC"}
         env = {name: re.sub(r"\$\{(\w+)[^}]*\}", lambda found: said[found[1]], value) for name, value in told.items()}
-        env["DIFY_METRIC_DIFY_ADMIN_KEY_FILE"] = str(tmp_path / "key")
+        env |= {name: str(tmp_path / "key") for name in env if name.endswith("_FILE")}
         settings = load_settings({"listen": "0.0.0.0:9180"}, env)
         assert (settings.sign_in, settings.is_open) == ("admin key", True)
+
+    def test_compose_gives_the_tap_settings_it_takes(self, tmp_path: Path):
+        (tmp_path / "key").write_text("secret\n")
+        (compose,) = documents("compose.yaml")
+        env = dict(compose["services"]["tap"]["environment"])
+        env["DIFY_METRIC_TAP_UPSTREAM"] = "https://dify"
+        env["DIFY_METRIC_INGEST_TOKEN_FILE"] = str(tmp_path / "key")
+        plan = plan_of(load_settings({}, env))
+        assert plan.listen.port == int(compose["services"]["tap"]["ports"][0].split(":")[-1])
+        assert seconds(compose["services"]["tap"]["stop_grace_period"]) > plan.limits.stop_seconds + 10
 
     def test_compose_mounts_what_is_there(self):
         (compose,) = documents("compose.yaml")
@@ -112,7 +123,7 @@ class TestKubernetes:
         file.write_text(re.sub(r"/run/secrets/dify-metric/\w+", str(tmp_path / "key"), text))
         settings = load_settings({"listen": "0.0.0.0:9180"}, {}, file)
         assert (settings.sign_in, settings.is_open) == ("admin key", False)
-        assert set(settings.tokens) == {Scope.ADMIN, Scope.METRICS}
+        assert set(settings.tokens) == {Scope.ADMIN, Scope.METRICS, Scope.INGEST}
 
     def test_one_pod_owns_the_store(self, by_kind: dict[str, dict]):
         assert by_kind["StatefulSet"]["spec"]["replicas"] == 1
@@ -129,6 +140,49 @@ class TestKubernetes:
         assert by_kind["Service"]["spec"]["selector"] == labels
 
 
+class TestKubernetesTap:
+    @pytest.fixture
+    def by_kind(self) -> dict[str, dict]:
+        return {document["kind"]: document for document in documents("kubernetes-tap.yaml")}
+
+    def test_the_settings_in_it_are_taken(self, by_kind: dict[str, dict], tmp_path: Path):
+        (tmp_path / "key").write_text("secret")
+        file = tmp_path / "tap.toml"
+        text = by_kind["ConfigMap"]["data"]["tap.toml"]
+        file.write_text(re.sub(r"/run/secrets/dify-metric/\w+", str(tmp_path / "key"), text))
+        settings = load_settings({}, {}, file)
+        spec = by_kind["StatefulSet"]["spec"]["template"]["spec"]
+        ports = {one["name"]: one["containerPort"] for one in spec["containers"][0]["ports"]}
+        assert ports == {"http": settings.tap_listen.port, "admin": settings.tap_admin.port}
+        assert spec["terminationGracePeriodSeconds"] > plan_of(settings).limits.stop_seconds + 10
+        assert settings.ingest_token is not None
+
+    def test_everything_mounted_is_declared_and_found(self, by_kind: dict[str, dict]):
+        spec = by_kind["StatefulSet"]["spec"]
+        pod = spec["template"]["spec"]
+        declared = {one["name"] for one in (*pod["volumes"], *(c["metadata"] for c in spec["volumeClaimTemplates"]))}
+        assert {one["name"] for one in pod["containers"][0]["volumeMounts"]} == declared
+        labels = spec["template"]["metadata"]["labels"]
+        assert by_kind["Service"]["spec"]["selector"] == labels
+        assert by_kind["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+
+
+def seconds(written: str) -> int:
+    """330s"""
+    return int(written.removesuffix("s"))
+
+
+def test_nginx_takes_the_snippet(server: Callable[[str], str], tmp_path: Path):
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ access_log off; "
+        f"client_body_temp_path {tmp_path}; proxy_temp_path {tmp_path}; fastcgi_temp_path {tmp_path}; "
+        f"uwsgi_temp_path {tmp_path}; scgi_temp_path {tmp_path}; include {DEPLOY}/nginx-tap.conf; }}"
+    )
+    line = [server("nginx"), "-t", "-q", "-p", tmp_path, "-c", tmp_path / "nginx.conf"]
+    checked = subprocess.run(line, capture_output=True, text=True)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
 def test_prometheus_takes_its_configuration(server: Callable[[str], str]):
     checked = subprocess.run(
         [server("promtool"), "check", "config", DEPLOY / "prometheus.yml"], capture_output=True, text=True
@@ -138,7 +192,8 @@ def test_prometheus_takes_its_configuration(server: Callable[[str], str]):
 
 def test_prometheus_asks_where_compose_serves():
     (config,) = documents("prometheus.yml")
-    assert config["scrape_configs"][0]["static_configs"][0]["targets"] == ["dify-metric:9180"]
+    targets = [job["static_configs"][0]["targets"] for job in config["scrape_configs"]]
+    assert targets == [["dify-metric:9180"], ["tap:9181"]]
 
 
 class TestGrafana:
@@ -174,12 +229,13 @@ class TestGrafana:
         assert source["jsonData"]["timeInterval"] == prometheus["global"]["scrape_interval"]
 
 
-def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path):
+@pytest.mark.parametrize("name", ["dify-metric.service", "dify-metric-tap.service"])
+def test_systemd_has_nothing_to_say_about_the_unit(name: str, tmp_path: Path):
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("no systemd here; it is no part of what the tests install")
-    unit = tmp_path / "dify-metric.service"
-    text = (DEPLOY / "dify-metric.service").read_text()
+    unit = tmp_path / name
+    text = (DEPLOY / name).read_text()
     unit.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
     said = subprocess.run([analyze, "verify", unit], capture_output=True, text=True)
     assert (said.returncode, said.stdout + said.stderr) == (0, "")  # it exits 0 on keys it does not know

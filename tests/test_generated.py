@@ -16,6 +16,7 @@ from collector.faces import grafana
 from collector.faces.families import FAMILIES
 from collector.measures.catalogue import CATALOGUE
 from collector.settings import FIELDS
+from collector.tap.figures import FIGURES
 from tests.conftest import ROOT
 
 DASHBOARDS = ROOT / "dashboards"
@@ -61,7 +62,7 @@ def test_the_overview_names_only_families_there_are():
     there = {family.name for family in FAMILIES}
     there |= {"dify_llm_cost_", "dify_app_info", "dify_metric_source_up"}
     there |= {"dify_metric_warnings_total", "dify_metric_passes_total"}
-    there |= {"dify_app_active_users", "dify_workspace_active_users"}
+    there |= {"dify_app_active_users", "dify_workspace_active_users", *(figure.name for figure in FIGURES)}
     named = {name.removesuffix("_bucket") for _, panel in PANELS for name in _named(panel)}
     assert named <= there
 
@@ -86,7 +87,7 @@ class TestTheReferencePage:
 
     def test_names_everything_there_is(self):
         names = [*(each.name for each in CATALOGUE), *(each.name for each in CATALOGUE.dimensions)]
-        names += [*(family.name for family in FAMILIES), *FIELDS]
+        names += [*(family.name for family in FAMILIES), *(figure.name for figure in FIGURES), *FIELDS]
         assert [name for name in names if f"`{name}`" not in self.page] == []
 
     def test_has_each_heading_once(self):

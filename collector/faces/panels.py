@@ -317,6 +317,74 @@ FAILURES = (
     ),
 )
 
+_TAP = "dify_metric_tap_{}"
+_WAITING = _TAP.format("spool_oldest_timestamp_seconds")
+
+
+def _tapped(name: str, by: str = "") -> str:
+    return rate(_TAP.format(name), by, OF_ALL)
+
+
+TAP = (
+    Panel(
+        title="Requests through the tap",
+        unit=PER_SECOND,
+        measure="request_rate",
+        targets=(
+            ("all", _tapped("requests_total")),
+            ("streams", _tapped("streams_total")),
+            ("refused by the tap", _tapped("refused_requests_total")),
+        ),
+        width=6,
+        note="As the tap counts them; empty where there is none.",
+    ),
+    Panel(
+        title="On their way",
+        unit="short",
+        measure="requests",
+        targets=(
+            ("streams", summed(_TAP.format("streams_open"), where=OF_ALL)),
+            ("callers", summed(_TAP.format("connections"), where=OF_ALL)),
+        ),
+        width=6,
+        note="Now, at the tap.",
+    ),
+    Panel(
+        title="What the tap adds",
+        unit="s",
+        measure="request_duration_p95",
+        targets=(*percentiles(_TAP.format("overhead_seconds"), OF_ALL),),
+        width=6,
+        note="How much of it a byte waits for its turn in the tap.",
+    ),
+    Panel(
+        title="Records waiting for the collector",
+        unit="short",
+        measure="requests",
+        targets=(
+            ("records", summed(_TAP.format("spool_records"), where=OF_ALL)),
+            ("seconds the oldest waits", f"max(time() - ({_WAITING} > 0)) or vector(0)"),
+        ),
+        width=6,
+        note="In the spools of the taps.",
+    ),
+    Panel(
+        title="What the tap could not do",
+        unit="suffix: /s",
+        measure="failed_requests",
+        targets=(
+            ("records lost, {{kind}}", f"{_tapped('dropped_records_total', 'kind')} > 0"),
+            ("records refused, {{kind}}", f"{_tapped('refused_records_total', 'kind')} > 0"),
+            ("batches sent again, {{reason}}", f"{_tapped('delivery_failures_total', 'reason')} > 0"),
+            ("answers unread", f"{_tapped('unread_answers_total')} > 0"),
+            ("spool failures", f"{_tapped('spool_failures_total')} > 0"),
+        ),
+        width=24,
+        height=6,
+        note="Empty is well: these are the tap's own troubles, not those of callers.",
+    ),
+)
+
 COLLECTOR = (
     Panel(
         title="Source",
@@ -363,5 +431,6 @@ OVERVIEW: Rows = (
     ("Cost", COSTS),
     ("Speed", SPEED),
     ("Failures and open work", FAILURES),
+    ("The tap", TAP),
     ("The collector", COLLECTOR),
 )

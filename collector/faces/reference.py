@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import TypeAlias
 
 from collector.faces.families import (
     ACTIVE_USERS,
@@ -50,6 +51,11 @@ and ratings of each app that can have them, and failures of what was called (`er
 change: they stand in `dify_app_info` alone, to be joined on `workspace_id, app_id`.
 """
 
+_TAP = """\
+A tap answers these at `tap_admin`; one that `serve --tap` started shows them among the collector's, beside
+`dify_metric_tap_up`. They are the sum over its workers, since it was started.
+"""
+
 _SUBJECTS = {
     "app": "Apps · 应用",
     "run": "Runs · 运行",
@@ -74,9 +80,14 @@ _SUBJECTS = {
 _AS_DIFY = "As Dify's own statistics count · Dify 统计口径"
 
 
-def reference(settings: Iterable[Setting]) -> str:
-    """The whole page."""
-    return "\n".join([_HEAD, *_measures(), *_dimensions(), *_families(), *_quirks(), *_settings(settings)])
+Told: TypeAlias = tuple[str, str, str, str]
+"""A family that another part of the program counts: name, type, label and help."""
+
+
+def reference(settings: Iterable[Setting], told: Iterable[Told] = ()) -> str:
+    """The whole page. `told` are the tap's own families."""
+    families = [*_families(), *_told(told)]
+    return "\n".join([_HEAD, *_measures(), *_dimensions(), *families, *_quirks(), *_settings(settings)])
 
 
 def _measures() -> list[str]:
@@ -140,6 +151,11 @@ def _families() -> list[str]:
 
 def _family(family: Family) -> str:
     return _row(f"`{family.name}`", family.kind, _labels(family.labels), f"`{family.measure}`")
+
+
+def _told(told: Iterable[Told]) -> list[str]:
+    rows = [_row(f"`{name}`", kind, label, what) for name, kind, label, what in told]
+    return ["### The tap", "", _TAP, *_table("family", "type", "label", "what it is"), *rows, ""] if rows else []
 
 
 def _buckets() -> list[str]:

@@ -93,11 +93,9 @@ def _address(value: object) -> object:
 
 def _upstreams(value: object) -> object:
     """One text or several, commas between them, each [HOST][/PREFIX]=URL or a URL alone."""
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list | tuple):
-        raise ValueError("a list of upstreams")
-    return tuple(each if isinstance(each, Behind) else _upstream(each) for each in value if each != "")
+    given = value if isinstance(value, list | tuple) else [value]
+    texts = [part for each in given for part in (each.split(",") if isinstance(each, str) else [each])]
+    return tuple(each if isinstance(each, Behind) else _upstream(each) for each in texts if each != "")
 
 
 def _upstream(written: object) -> Behind:

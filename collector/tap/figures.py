@@ -23,6 +23,10 @@ OVERHEAD = "dify_metric_tap_overhead_seconds"
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
+OVERHEAD_BOUNDS = (*map(str, OVERHEAD_BUCKETS), "+Inf")
+"""The buckets as Prometheus names them."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One family. `values` are those its only label may have; `oldest`: of several workers' instants the first."""
@@ -32,7 +36,6 @@ class Figure:
     kind: Literal["counter", "gauge", "oldest", "histogram"] = "counter"
     label: str = ""
     values: tuple[str, ...] = ("",)
-    buckets: tuple[float, ...] = ()
 
 
 FIGURES = (
@@ -58,7 +61,7 @@ FIGURES = (
         OVERHEAD,
         "How long a byte that has arrived waits for its turn in a worker; probed ten times a second.",
         "histogram",
-        buckets=OVERHEAD_BUCKETS,
+        values=OVERHEAD_BOUNDS,
     ),
     Figure("dify_metric_tap_records_total", "Records made of what went by."),
     Figure("dify_metric_tap_delivered_records_total", "Records that the collector has stored."),
@@ -92,18 +95,16 @@ FIGURES = (
 """In the order they are shown."""
 
 Place: TypeAlias = tuple[str, str]
-"""A figure's name and the value of its label; of a histogram a bucket's bound, `+Inf` or `sum`."""
+"""A figure's name and the value of its label; of a histogram a bucket's bound, or `sum`."""
 
 Numbers: TypeAlias = Mapping[Place, float]
 
 
 def _places() -> Iterator[Place]:
     for figure in FIGURES:
+        yield from ((figure.name, value) for value in figure.values)
         if figure.kind == "histogram":
-            yield from ((figure.name, f"{bound:g}") for bound in figure.buckets)
-            yield from ((figure.name, end) for end in ("+Inf", "sum"))
-        else:
-            yield from ((figure.name, value) for value in figure.values)
+            yield figure.name, "sum"
 
 
 _PLACES = {place: number for number, place in enumerate(_places())}
@@ -140,9 +141,8 @@ class Board:
 
     def _samples(self, figure: Figure) -> Iterator[str]:
         if figure.kind == "histogram":
-            bounds = [*(f"{bound:g}" for bound in figure.buckets), "+Inf"]
-            counts = list(accumulate(self._together(figure, bound) for bound in bounds))
-            for bound, number in zip(bounds, counts, strict=True):
+            counts = list(accumulate(self._together(figure, bound) for bound in figure.values))
+            for bound, number in zip(figure.values, counts, strict=True):
                 yield f'{figure.name}_bucket{{le="{bound}"}} {number:.17g}'
             yield f"{figure.name}_count {counts[-1]:.17g}"
             yield f"{figure.name}_sum {self._together(figure, 'sum'):.17g}"

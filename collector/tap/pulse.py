@@ -22,7 +22,7 @@ class Pulse:
     def __init__(self, buckets: Sequence[float], clock: Callable[[], float] = time.perf_counter) -> None:
         self.counts = [0] * (len(buckets) + 1)
         self.sum_seconds = 0.0
-        self.buckets = buckets
+        self._buckets = buckets
         self._clock = clock
         self._sent_at: float | None = None
         self._next: asyncio.TimerHandle | None = None
@@ -58,5 +58,5 @@ class Pulse:
 
     def note(self, seconds: float) -> None:
         """Count one waiting time."""
-        self.counts[bisect_left(self.buckets, seconds)] += 1
+        self.counts[bisect_left(self._buckets, seconds)] += 1
         self.sum_seconds += seconds

@@ -152,11 +152,11 @@ async def serve(
     loop = asyncio.get_running_loop()
     tls = server_context(plan.certificate, plan.key) if plan.certificate else None
     stopping = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
     async with open_sink(number) as sink:
         relay = Relay(directory(plan), sink, limits=plan.limits, tell_stop=mail.tell)
         loop.add_reader(mail.inbox, _read_mail, mail.inbox, relay)
-        for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, _reload, tls, plan)
         async with beside(number, relay):
             await relay.listen([bound], tls)

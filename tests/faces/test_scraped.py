@@ -29,6 +29,7 @@ from collector.faces.prometheus import Exposition, Tally
 from collector.pull.console import Access, Console
 from collector.records import CONSOLE, Pull, Record, Watermark
 from collector.store import Store, open_store
+from collector.tap.figures import FIGURES, Board
 from tests.builders import a_call, a_conversation, a_feedback, a_message, a_node, a_run, an_app
 from tests.servers.prometheus import Prometheus, running_prometheus
 
@@ -56,6 +57,7 @@ class Scraped:
     store: Store
     prometheus: Prometheus
     target: str
+    board: Board  # of a tap beside it
 
     def see(self, expression: str, value: float) -> None:
         """Wait until Prometheus has scraped that value."""
@@ -76,13 +78,13 @@ def scraped(server: Callable[[str], str], free_port: int, tmp_path: Path) -> Ite
         for name, label in (("dify_metric_warnings_total", "warning"), ("dify_metric_passes_total", "outcome"))
     ]
     app = rest.application(store.rows, utc_now)
-    app.include_router(
-        prometheus.router(
-            Exposition(store.rows, clock=utc_now, counting_since=store.counting_since, tallies=[up, *own])
-        )
+    board = Board(1)
+    exposition = Exposition(
+        store.rows, clock=utc_now, counting_since=store.counting_since, tallies=[up, *own], others=board.text
     )
+    app.include_router(prometheus.router(exposition))
     with listening(app) as target, running_prometheus(binary, tmp_path, free_port, target) as there:
-        yield Scraped(store, there, target)
+        yield Scraped(store, there, target, board)
     store.close()
 
 
@@ -120,7 +122,9 @@ def test_every_panel_finds_numbers_in_a_real_prometheus(scraped: Scraped):
     scraped.store.put(some_facts(1), [mark])
     scraped.see("sum(dify_llm_calls_total)", 4)
     scraped.store.put(some_facts(2))
+    scraped.board.line(0).show({(each.name, value): 1.0 for each in FIGURES for value in each.values})
     scraped.see("sum(dify_llm_calls_total)", 8)
+    scraped.see("dify_metric_tap_requests_total", 1)
     scraped.see("sum(dify_chat_feedback_total)", 4)
 
     assert scraped.prometheus.value('up{job="dify-metric"}') == 1
@@ -161,11 +165,14 @@ def test_what_the_world_of_the_demo_exposes_is_clean(server: Callable[[str], str
             await collect(console, store.put, store.rows, store.watermark, clock=lambda: now)
 
     asyncio.run(pulled())
-    text, _ = Exposition(store.rows, clock=lambda: now, counting_since=store.counting_since).text("text/plain")
+    exposition = Exposition(store.rows, clock=lambda: now, counting_since=store.counting_since, others=Board(2).text)
+    text, _ = exposition.text("text/plain")
 
     checked = subprocess.run([server("promtool"), "check", "metrics"], input=text, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
     assert text.count(b"\ndify_llm_input_tokens_total{") > 3
+    assert b"\ndify_metric_tap_streams_total 0.0\n" in text
+    assert exposition.text("application/openmetrics-text")[0].endswith(b"# EOF\n")
 
 
 def _expressions(choices: dict[str, list[str]]) -> Iterator[tuple[str, str]]:

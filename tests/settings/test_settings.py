@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from collector.errors import SettingsError
 from collector.settings import FIELDS, SECRETS, Settings, describe, variable
 from collector.settings.configuration import load_settings
-from collector.settings.written import Address, spelled
+from collector.settings.written import Address, Behind, spelled
 
 DIFY = {"DIFY_METRIC_DIFY_URL": "https://dify.example.com"}
 KEY = "a-key-nobody-may-see"
@@ -272,6 +272,35 @@ class TestSecrets:
         assert KEY not in repr(settings)
         assert KEY not in repr(describe(settings))
         assert {one.name: one.value for one in describe(settings)}["dify_token"] == "********"
+
+
+class TestUpstreams:
+    @pytest.mark.parametrize(
+        ("written", "read"),
+        [
+            ("http://dify:5001", [Behind("http://dify:5001")]),
+            ("http://dify/api/", [Behind("http://dify/api")]),
+            ("http://dify/a=b", [Behind("http://dify/a=b")]),
+            ("/lab=http://lab, http://dify", [Behind("http://lab", prefix="/lab"), Behind("http://dify")]),
+            ("Dify.Example.com=https://a", [Behind("https://a", "dify.example.com")]),
+            ("a.example/x/=http://a", [Behind("http://a", "a.example", "/x")]),
+            (["http://a", "/b=http://b,/c=http://c"], [*map(Behind, ("http://a", "http://b", "http://c"))]),
+        ],
+    )
+    def test_are_written_in_one_line_or_several(self, written: object, read: list[Behind]):
+        found = load_settings({"tap_upstream": written}, {}).upstreams
+        assert [each.url for each in found] == [each.url for each in read]
+        assert isinstance(written, list) or list(found) == read
+        assert load_settings({"tap_upstream": spelled(found)}, {}).upstreams == found
+
+    @pytest.mark.parametrize("written", ["dify:5001", "/x=dify", "http://u:p@dify", "http://dify?x", 7, ["ftp://x"]])
+    def test_that_are_none_are_refused(self, written: object):
+        assert "tap_upstream: wanted" in refusal({"tap_upstream": written})
+
+    def test_are_where_dify_is_unless_something_else_is_said(self):
+        assert load_settings({"dify_token": KEY}, DIFY).upstreams == (Behind("https://dify.example.com"),)
+        assert load_settings({}, {}).upstreams == ()
+        assert "tap without an upstream" in refusal({"tap": "127.0.0.1:80"})
 
 
 class TestDescription:
