@@ -28,7 +28,7 @@ def tallies(sources: Sequence[Source], rows: Rows) -> Iterator[Tally]:
         "dify_metric_source_up",
         "Whether the last pass over Dify's apps, by API or database, or the last look at its queues, succeeded.",
         ("origin", "source"),
-        lambda: _up(sources),
+        lambda: up(sources),
         False,
     )
     yield Tally(
@@ -77,7 +77,8 @@ def tallies(sources: Sequence[Source], rows: Rows) -> Iterator[Tally]:
     )
 
 
-def _up(sources: Sequence[Source]) -> Values:
+def up(sources: Sequence[Source]) -> Values:
+    """1 or 0 by name of the Dify and source of facts: whether the last pass by it succeeded."""
     found: Values = {}
     for each in sources:
         if each.console:

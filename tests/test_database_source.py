@@ -14,7 +14,7 @@ import httpx
 import pytest
 import structlog
 
-from collector import commands
+from collector import commands, health
 from collector.app import Service
 from collector.demo import Faults, World, make_world, simulated_dify
 from collector.errors import QueryError, SettingsError
@@ -149,7 +149,7 @@ class TestBeside:
         dify = Dify(world)
         async with a_service(tmp_path, dify, **console(world), database_url=nowhere) as service:
             pulls = await service.pull()
-            up = service._up()
+            up = health.up(service.sources)
         assert {pull.error_class for pull in pulls if pull.source == DATABASE} == {"unavailable"}
         assert {pull.error_class for pull in pulls if pull.source == CONSOLE} == {None}
         assert up == {("dify", CONSOLE): 1.0, ("dify", DATABASE): 0.0}

@@ -192,6 +192,7 @@ def _database_message(message: Message, seen_at: datetime) -> list[Record]:
         *(message.id, "ws", message.app_id, message.conversation_id, message.run_id, message.mode, message.status),
         *(message.error, "service-api", "api", "u1", None, "anna", message.answer == "", *message.tokens),
         *(message.latency, price, currency, *model, "[{}]", None, NOON),
+        *(None, None, None, None),  # of rounds of agents: the message itself tells what they came to
     )
     return list(message_rows.message(row, Telling(source=DATABASE, seen_at=seen_at), NOON + timedelta(minutes=10)))
 
