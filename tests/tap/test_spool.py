@@ -274,7 +274,7 @@ class TestTrouble:
 
     @pytest.mark.parametrize("how", ["no database", "torn in the middle"])
     def test_a_damaged_file_is_set_aside_and_a_fresh_one_used(
-        self, folder: Folder, how: str, capsys: pytest.CaptureFixture[str]
+        self, folder: Folder, how: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
     ):
         path = folder.path / "spool-0.sqlite"
         if how == "no database":
@@ -294,7 +294,7 @@ class TestTrouble:
             assert spool.counts.damaged_files == 1
         assert (folder.path / "spool-0.sqlite.broken-1").exists()
         said = capsys.readouterr().out
-        assert "set aside" in said
+        assert "set aside" in capsys.readouterr().out + caplog.text
         assert "spool-0.sqlite.broken-1" in said
 
     def test_damage_again_and_again_does_not_fill_the_disk(self, folder: Folder):
