@@ -73,8 +73,9 @@ class Serving:
     def store(self) -> Path:
         return self.folder / "dify-metric.duckdb"
 
-    def ask(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", trust_env=False, timeout=60)
+    def ask(self, path: str, token: str | None = None) -> httpx.Response:
+        shown = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.get(f"{self.url}{path}", headers=shown, trust_env=False, timeout=60)
 
     def typed(self, *arguments: object, **env: str) -> Said:
         """A command beside it, with the same settings."""

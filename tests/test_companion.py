@@ -44,7 +44,9 @@ class Beside:
         return httpx.post(f"{self.url}{path}", **given)  # type: ignore[arg-type]
 
     def metrics(self) -> dict[str, float]:
-        lines = (line.rpartition(" ") for line in self.serving.ask("/metrics").text.splitlines())
+        said = self.serving.ask("/metrics", self.serving.env.get("DIFY_METRIC_METRICS_TOKEN"))
+        assert said.status_code == 200, said.text
+        lines = (line.rpartition(" ") for line in said.text.splitlines())
         return {name: float(value) for name, _, value in lines if name.startswith("dify_metric_tap_")}
 
     def until(self, is_so: Callable[[dict[str, float]], bool]) -> dict[str, float]:
@@ -160,12 +162,13 @@ def test_it_gets_what_concerns_it_and_no_credential_of_dify():
 def test_it_may_come_in_where_others_need_a_token(tmp_path: Path, free_port: int, upstream: str):
     port = a_port()
     env = {"DIFY_METRIC_TAP": f"127.0.0.1:{port}", "DIFY_METRIC_TAP_UPSTREAM": upstream}
-    with a_service(tmp_path, free_port, DIFY_METRIC_LISTEN=f"0.0.0.0:{free_port}", **env) as serving:
+    env |= {"DIFY_METRIC_LISTEN": f"0.0.0.0:{free_port}", "DIFY_METRIC_METRICS_TOKEN": TOKEN}
+    with a_service(tmp_path, free_port, **env) as serving:
         beside = Beside(serving, port)
         beside.ask()
         beside.until(lambda found: found.get("dify_metric_tap_delivered_records_total", 0) >= 1)
         stranger = httpx.post(f"{serving.url}/api/v1/ingest", content=b"{}", trust_env=False)
-        assert stranger.status_code == 403
+        assert stranger.status_code == 401
         assert serving.end(signal.SIGTERM) == 0
 
 

@@ -293,8 +293,8 @@ class TestTrouble:
             assert ids(left(spool)) == ["r1"]
             assert spool.counts.damaged_files == 1
         assert (folder.path / "spool-0.sqlite.broken-1").exists()
-        said = capsys.readouterr().out
-        assert "set aside" in capsys.readouterr().out + caplog.text
+        said = capsys.readouterr().out + caplog.text
+        assert "set aside" in said
         assert "spool-0.sqlite.broken-1" in said
 
     def test_damage_again_and_again_does_not_fill_the_disk(self, folder: Folder):
