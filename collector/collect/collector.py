@@ -163,10 +163,7 @@ class Collector:
         try:
             apps = await self._apps(one_pass)
             await self._releases.note(one_pass, self._console.version, self._reader.workspace_id)
-            async for _ in together((partial(self._app, one_pass, app) for app in apps.values()), one_pass.width):
-                pass
-            if self._is_listed:
-                await self._surroundings.read(one_pass, apps)
+            await self._lists(one_pass, apps)
             await one_pass.flush()
             await self._set_aside(one_pass, apps)
             await self._open(one_pass, apps)
@@ -219,6 +216,14 @@ class Collector:
                 if await self._reader.is_app_gone(app.id):
                     step.records.append(msgspec.structs.replace(app, seen_at=one_pass.began, deleted_at=one_pass.began))
         return step
+
+    async def _lists(self, one_pass: Pass, apps: Apps) -> None:
+        """Everything that is listed: per app, and beside it what belongs to none and is asked one by one."""
+        listings = [partial(self._app, one_pass, app) for app in apps.values()]
+        if self._is_listed:
+            listings.append(partial(self._surroundings.read, one_pass, apps))
+        async for _ in together(listings, one_pass.width + 1):
+            pass
 
     async def _app(self, one_pass: Pass, app: App) -> None:
         """Everything that is listed per app."""

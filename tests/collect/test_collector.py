@@ -455,7 +455,7 @@ async def test_a_first_walk_over_a_huge_app_goes_on_in_the_next_pass_and_news_co
     dify.apps["shop"].runs.append(ARun("new", watch.now, is_logged=False))
     await collector.collect()
     assert "new" in store.of(Run)
-    for _ in range(4):
+    for _ in range(6):
         await collector.collect()
 
     assert len(store.of(Run)) == 1001
