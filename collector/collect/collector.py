@@ -41,6 +41,7 @@ from collector.pull.endpoints import (
 )
 from collector.pull.reader import Reader, Rules, Step
 from collector.pull.together import together
+from collector.pull.workspace import fingerprint
 from collector.records import App, Pull, Run
 
 __all__ = ["Collector", "Options", "collect"]
@@ -136,6 +137,7 @@ class Collector:
         self._listings = Listings(self._reader, self._backlog, watermark, self._completeness)
         self._failures: Counter[str] = Counter()  # by what was asked about
         self._rated_at: dict[str, datetime] = {}  # by app
+        self._app_keys = {fingerprint(key): key for key in console.access.app_keys}
         self._talked: dict[str, tuple[int | None, int]] = {}  # by conversation: its messages, times asked
         self._mentions_since: datetime | None = None
         self._releases = Releases(rows)
@@ -244,8 +246,16 @@ class Collector:
             await one_pass.follow(one_pass.tally(FEEDBACK, app, marks=True), self._ratings(one_pass, app))
 
     async def _ratings(self, one_pass: Pass, app: App) -> AsyncIterator[Step]:
-        yield await self._reader.ratings(app, await one_pass.stored(partial(self._backlog.ratings, app.id)))
+        known = await one_pass.stored(partial(self._backlog.ratings, app.id))
+        yield await self._reader.ratings(app, known, await self._key(one_pass, app))
         self._rated_at[app.id] = one_pass.began
+
+    async def _key(self, one_pass: Pass, app: App) -> str | None:
+        """Which of the keys we were given opens an app."""
+        if not self._app_keys:
+            return None
+        theirs = await one_pass.stored(partial(self._backlog.fingerprints, app.id))
+        return next((key for mark, key in self._app_keys.items() if mark in theirs), None)
 
     async def _set_aside(self, one_pass: Pass, apps: Apps) -> None:
         """What could not be read is tried again when dify-metric or Dify is another version than then."""

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from collector.access import Scope
-from collector.settings.source import SIGN_IN, UNNAMED, DifySource, SignIn, sign_in_fault
+from collector.settings.source import SIGN_IN, UNNAMED, DifySource, SignIn, several, sign_in_fault
 from collector.settings.written import (
     Address,
     Behind,
@@ -93,6 +93,13 @@ class Settings(BaseModel):
     dify_password: SecretStr | None = _field(None, "secret", "Password of dify_email.", min_length=1)
     dify_token: SecretStr | None = _field(
         None, "secret", "A console access token, used as it is and never renewed.", min_length=1
+    )
+    dify_app_keys: SecretStr | None = _field(
+        None,
+        "secret",
+        "Keys of apps (app-…), apart by commas or lines. Feedback of these apps is read by their service API, with the "
+        "time of every change; of others by the console's export. Dify notes such a key as used by that.",
+        min_length=1,
     )
     dify_version: VersionText | None = _field(
         None,
@@ -316,6 +323,7 @@ class Settings(BaseModel):
             name=UNNAMED,
             url=self.dify_url if is_asked else None,
             path_prefix=self.dify_path_prefix,
+            app_keys=self.dify_app_keys,
             version=self.dify_version,
             broker_url=self.broker_url,
             broker_cache_url=self.broker_cache_url,
@@ -366,7 +374,8 @@ class Settings(BaseModel):
         """The values that no log line may show."""
         values = (getattr(self, name) for name in SECRETS)
         own = (value.get_secret_value() for value in values if value is not None)
-        return (*own, *(secret for source in self.dify for secret in source.secrets))
+        keys = several(self.dify_app_keys)
+        return (*own, *keys, *(secret for source in self.dify for secret in source.secrets))
 
     def origin(self, name: str) -> str:
         """Who set a field: "default", "environment variable DIFY_METRIC_RETRIES", "dify-metric.toml line 3"."""
