@@ -16,7 +16,7 @@ from collector.faces.families import (
     Family,
 )
 from collector.measures.catalogue import CATALOGUE
-from collector.measures.dimensions import Dimension
+from collector.measures.dimension import Dimension
 from collector.measures.measure import Measure
 from collector.quirks import QUIRKS, Quirk
 from collector.settings import Setting

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from collector.measures.ask import Fill
 from collector.measures.catalogue import Catalogue
-from collector.measures.dimensions import ALIASES, Dimension
+from collector.measures.dimension import Dimension
+from collector.measures.dimensions import ALIASES
 from collector.measures.measure import Flag, Measure
 from collector.period import Grain
 

@@ -6,7 +6,7 @@ An estimate stands for the calls of a run whose nodes told no usage; answers tha
 
 from __future__ import annotations
 
-from collector.measures.dimensions import CURRENCY
+from collector.measures.by_call import CURRENCY
 from collector.measures.measure import (
     CURRENCY_UNIT,
     ESTIMATED,

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from collector.errors import QueryError
 from collector.measures import apps, calls, dify, knowledge, messages, pulls, queues, requests, runs
-from collector.measures.dimensions import ALIASES, DIMENSIONS, Dimension
+from collector.measures.dimension import Dimension
+from collector.measures.dimensions import ALIASES, DIMENSIONS
 from collector.measures.measure import Measure
 
 _Entry = TypeVar("_Entry", Measure, Dimension)

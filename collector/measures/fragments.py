@@ -23,8 +23,11 @@ _COLUMNS: dict[str, frozenset[str]] = {
 }
 PAYER_JOINS = ("payer_user", "payer_key", "payer_app", "payer_workspace")
 """The names under which the table of payers is joined."""
+MEMBER_JOINS = ("app_tag", "run_key", "message_key")
+"""The names under which what belongs to an owner is joined: an app's tags, the key behind a run or message."""
 
 _COLUMNS |= dict.fromkeys(PAYER_JOINS, frozenset({"kind", "subject", "person", "department", "cost_centre"}))
+_COLUMNS |= dict.fromkeys(MEMBER_JOINS, frozenset({"owner", "value"}))
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\$?\b[A-Za-z_]\w*(?:\.\w+)?\b(?P<call>\()?")
 
 

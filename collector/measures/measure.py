@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from collector.measures.dimensions import Dimension, dimensions_of
+from collector.measures.dimension import Dimension
+from collector.measures.dimensions import dimensions_of
 from collector.measures.fragments import Facts, qualify
 from collector.records import Message, ModelCall, Run
 

@@ -5,7 +5,7 @@ Messages count in the period in which they were asked; a conversation is active 
 
 from __future__ import annotations
 
-from collector.measures.dimensions import FEEDBACK_MESSAGE
+from collector.measures.joins import FEEDBACK_MESSAGE
 from collector.measures.measure import STALE_MESSAGES, count, distinct, ratio, spread, union
 from collector.records import Conversation, Feedback, Message, Run
 

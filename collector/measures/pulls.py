@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.measures.dimensions import WATERMARK_APP
+from collector.measures.joins import WATERMARK_APP
 from collector.measures.measure import INSTANT, Kind, Measure, count, newest, spread, total
 from collector.records import Pull, Watermark
 

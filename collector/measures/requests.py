@@ -7,12 +7,9 @@ and on the day it is installed, and it adds up.
 
 from __future__ import annotations
 
-from collector.measures.dimensions import MESSAGE_APP
+from collector.measures.joins import MESSAGE_APP, NEAR_REQUESTS
 from collector.measures.measure import count, rate, ratio, spread, union
 from collector.records import Message, Request, Run
-
-_NEAR = "request.created_at >= $since - INTERVAL 1 DAY AND request.created_at < $until + INTERVAL 1 DAY"
-"""A request and its run start together; the bound keeps the look-up from reading the table's whole history."""
 
 _TAPPED = count(
     "tapped_requests",
@@ -25,7 +22,7 @@ _TAPPED = count(
 _UNTAPPED_RUNS = count(
     "untapped_runs",
     Run,
-    where=f"NOT EXISTS (SELECT 1 FROM request WHERE request.run_id = run.id AND {_NEAR})",
+    where=f"NOT EXISTS (SELECT 1 FROM request WHERE request.run_id = run.id AND {NEAR_REQUESTS})",
     unit="requests",
     title="Runs no tap saw",
     title_zh="未经旁路的运行",
@@ -35,7 +32,7 @@ _UNTAPPED_MESSAGES = count(
     "untapped_messages",
     Message,
     where="run_id IS NULL AND app.mode IS DISTINCT FROM 'advanced-chat' "
-    f"AND NOT EXISTS (SELECT 1 FROM request WHERE request.message_id = message.id AND {_NEAR})",
+    f"AND NOT EXISTS (SELECT 1 FROM request WHERE request.message_id = message.id AND {NEAR_REQUESTS})",
     joins=(MESSAGE_APP,),
     unit="requests",
     title="Messages no tap saw",

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from collector.measures.ask import Filter, Moment, Query
-from collector.measures.dimensions import IS_DEBUG, Dimension
+from collector.measures.ask import Moment, Query
+from collector.measures.by_call import IS_DEBUG
+from collector.measures.dimension import Dimension
+from collector.measures.filters import Filter, Match
 from collector.measures.fragments import Facts, has_column
 from collector.measures.measure import DERIVED, INSTANT, Flag, Kind, Measure
 from collector.period import FIXED_STEPS, Grain
@@ -124,12 +126,17 @@ class _Rows:
         return f"CASE {' '.join(cases)} ELSE {ahead[-1]} END" if cases else ahead[-1]
 
     def _filter(self, place: int, each: Filter) -> str:
-        column = self._column(each.dimension)
         known = [value for value in each.values if value is not None]
-        binds = ", ".join(self._bind(f"where_{place}_{n}", value) for n, value in enumerate(known))
-        tests = [f"{column} IN ({binds})"] if known else []
-        if None in each.values:
-            tests.append(f"{column} IS NULL")
+        binds = [self._bind(f"where_{place}_{n}", value) for n, value in enumerate(known)]
+        members = each.dimension.members
+        if members is None:
+            column = self._column(each.dimension)
+            tests = [_matched(column, each.match, binds)] if known else []
+            tests += [f"{column} IS NULL"] if None in each.values else []
+        else:  # of who has several values none may be counted twice
+            owner, all_of_them = members.owners[self.facts], f"SELECT owner FROM ({members.table}) AS members"
+            tests = [f"{owner} IN ({all_of_them} WHERE {_matched('value', each.match, binds)})"] if known else []
+            tests += [f"({owner} IN ({all_of_them})) IS NOT TRUE"] if None in each.values else []
         test = " OR ".join(tests)
         return f"({test}) IS NOT TRUE" if each.is_negated else test
 
@@ -143,6 +150,18 @@ class _Rows:
     def _bind(self, name: str, value: object) -> str:
         self.parameters[name] = value
         return f"${name}"
+
+
+def _matched(column: str, match: Match, binds: Sequence[str]) -> str:
+    match match:
+        case Match.IN:
+            return f"{column} IN ({', '.join(binds)})"
+        case Match.PREFIX:
+            return " OR ".join(f"starts_with({column}, {bind})" for bind in binds)
+        case Match.CONTAINS:
+            return " OR ".join(f"contains(lower({column}), lower({bind}))" for bind in binds)
+        case _:
+            return " AND ".join(f"{column} {match} {bind}" for bind in binds)
 
 
 def _over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[Flag], query: Query) -> Statement:

@@ -6,7 +6,8 @@ import pytest
 
 from collector.errors import QueryError
 from collector.measures.catalogue import CATALOGUE, Catalogue
-from collector.measures.dimensions import DIMENSIONS, Dimension
+from collector.measures.dimension import Dimension
+from collector.measures.dimensions import DIMENSIONS
 from collector.measures.fragments import qualify
 from collector.measures.measure import count
 from collector.measures.runs import FAILED_RUNS, RUNS
