@@ -11,7 +11,8 @@ from collector.measures.ask import Fill
 from collector.measures.catalogue import Catalogue
 from collector.measures.dimension import Dimension
 from collector.measures.dimensions import ALIASES
-from collector.measures.measure import Flag, Measure
+from collector.measures.flags import Flag
+from collector.measures.measure import Measure
 from collector.period import Grain
 
 Value = int | float | str | bool | None

@@ -7,12 +7,14 @@ REST, Grafana, reports and the reference page all take them from here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 from collector.measures.dimension import Dimension
 from collector.measures.dimensions import dimensions_of
+from collector.measures.flags import Flag
 from collector.measures.fragments import Facts, qualify
-from collector.records import Message, ModelCall, Run
 
 
 class Kind(StrEnum):
@@ -42,63 +44,6 @@ CURRENCY_UNIT = "currency"
 
 DIFY_USD = "USD as Dify says"
 """The unit of Dify's own sums of money: amounts of all currencies added, and called US dollars."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Flag:
-    """Something a reader should know about an answer: how many of its rows are `where`."""
-
-    name: str
-    record: Facts
-    where: str
-    title: str
-    title_zh: str
-    help: str
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "where", qualify(self.where, self.record))
-
-
-ESTIMATED = Flag(
-    name="estimated",
-    record=ModelCall,
-    where="is_estimate",
-    title="Estimated calls",
-    title_zh="估算的调用",
-    help="Calls that stand for all calls of a run, because its nodes told no usage.",
-)
-USAGE_UNKNOWN = Flag(
-    name="usage_unknown",
-    record=ModelCall,
-    where="tokens IS NULL",
-    title="Calls without usage",
-    title_zh="用量未知的调用",
-    help="Calls whose tokens nobody told; they are missing from the sum, not counted as zero.",
-)
-UNPRICED = Flag(
-    name="unpriced",
-    record=ModelCall,
-    where="tokens > 0 AND coalesce(cost, 0) = 0",
-    title="Calls without a price",
-    title_zh="未定价的调用",
-    help="Calls that spent tokens for which Dify has no price, or a price of zero.",
-)
-STALE_RUNS = Flag(
-    name="stale",
-    record=Run,
-    where="status = 'stale'",
-    title="Stale",
-    title_zh="长期未结束",
-    help="Facts that stayed open longer than they may, and whose end is not known.",
-)
-STALE_MESSAGES = Flag(
-    name="stale",
-    record=Message,
-    where="status = 'stale'",
-    title=STALE_RUNS.title,
-    title_zh=STALE_RUNS.title_zh,
-    help=STALE_RUNS.help,
-)
 
 
 @dataclass(frozen=True)
@@ -173,6 +118,16 @@ class Measure:
     def is_decimal(self) -> bool:
         """Whether its values are Decimal."""
         return self.is_money or self.unit == DIFY_USD
+
+    @property
+    def holds(self) -> type:
+        """What its values are, where they are known: int, float, Decimal or datetime."""
+        if self.unit == INSTANT:
+            return datetime
+        if self.is_decimal:
+            return Decimal
+        is_whole = self.kind in (Kind.COUNT, Kind.DISTINCT, Kind.SNAPSHOT)
+        return int if is_whole or (self.kind is Kind.TOTAL and self.unit != "seconds") else float
 
     @property
     def facts(self) -> tuple[Facts, ...]:

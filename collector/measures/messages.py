@@ -5,8 +5,9 @@ Messages count in the period in which they were asked; a conversation is active 
 
 from __future__ import annotations
 
+from collector.measures.flags import STALE_MESSAGES
 from collector.measures.joins import FEEDBACK_MESSAGE
-from collector.measures.measure import STALE_MESSAGES, count, distinct, ratio, spread, union
+from collector.measures.measure import count, distinct, ratio, spread, union
 from collector.records import Conversation, Feedback, Message, Run
 
 _RATED_AT = "coalesce(created_at, message.created_at)"

@@ -57,8 +57,8 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None) -> Answer:
     Raises QueryError when the answer would have more groups than anyone reads.
     """
     found = _found(query, rows, now)
-    whole = replace(query, by=(), grain=Grain.NONE, fill=Fill.NONE, **BARE)
-    totals = _found(whole, rows, now).rows if query.totals else None
+    whole = replace(query, by=(), grain=Grain.NONE, fill=Fill.NONE, include_debug=query.wants_debug, **BARE)
+    totals = put_in_order(_found(whole, rows, now).rows, whole) if query.totals else None
     in_order, flags, cursor = following(found.rows, query), found.flags, None
     if query.limit is not None and len(in_order) > query.limit:
         flags["rows_left_out"] = len(in_order) - query.limit
@@ -75,7 +75,7 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None) -> Answer:
         measures=query.measures,
         by=query.by,
         other=put_in_order(found.other, query) if query.other else None,
-        totals=None if totals is None else [dict.fromkeys(query.keys) | row for row in put_in_order(totals, whole)],
+        totals=None if totals is None else [dict.fromkeys(query.keys) | row for row in totals],
         compared=found.earlier.told if found.earlier else None,
         next_cursor=cursor,
     )

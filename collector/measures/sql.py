@@ -17,8 +17,9 @@ from collector.measures.ask import Moment, Query
 from collector.measures.by_call import IS_DEBUG
 from collector.measures.dimension import Dimension
 from collector.measures.filters import Filter, Match
+from collector.measures.flags import Flag
 from collector.measures.fragments import Facts, has_column
-from collector.measures.measure import DERIVED, INSTANT, Flag, Kind, Measure
+from collector.measures.measure import DERIVED, INSTANT, Kind, Measure
 from collector.period import FIXED_STEPS, Grain
 
 MOST_GROUPS = 200_000
