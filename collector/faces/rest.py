@@ -1,4 +1,4 @@
-"""The REST face: a question as URL parameters in, an answer as JSON or CSV out; and whether we are alive and ready.
+"""The REST face: questions as URL parameters in, answers in the wanted format out; and whether we are alive and ready.
 
 It reads no table itself: every number is a query to the catalogue, run in the thread pool so that a slow one holds up
 nobody. Errors are problem details (RFC 9457) that name the field and what could stand there instead.
@@ -6,8 +6,6 @@ nobody. Errors are problem details (RFC 9457) that name the field and what could
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -20,11 +18,13 @@ from starlette.types import Lifespan
 import collector
 from collector.errors import StoreError
 from collector.faces import rest_models as models
-from collector.faces.cells import cell
+from collector.faces.answers import ANSWER_RESPONSES, respond
 from collector.faces.problems import PROBLEM_RESPONSES, answer_problems, problem
 from collector.faces.rest_page import CONTENT_POLICY, page
 from collector.measures.answer import Answer, plain
+from collector.measures.ask import After
 from collector.measures.catalogue import CATALOGUE, Catalogue
+from collector.measures.paging import read_cursor
 from collector.measures.query import Query as Question
 from collector.measures.query import Rows, earliest, run
 from collector.period import Period, zone
@@ -70,15 +70,12 @@ def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalo
         "/api/v1/query",
         summary="Ask the catalogue · 查询指标",
         response_model=models.AnswerBody,
-        responses={**PROBLEM_RESPONSES, 200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+        responses={**PROBLEM_RESPONSES, **ANSWER_RESPONSES},
         tags=["measures"],
     )
     def query(asked: Annotated[models.Asked, Query()], request: Request) -> Response:
         """Measures over a period, by step and dimension. What is not known is null; money is text with every digit."""
-        answer = answered(asked, rows, clock(), timezone=timezone, catalogue=catalogue)
-        if asked.format == "csv" or (not asked.format and "text/csv" in request.headers.get("accept", "")):
-            return _as_csv(answer)
-        return Response(msgspec.json.encode(answer.plain()), media_type="application/json")
+        return respond(answered(asked, rows, clock(), timezone=timezone, catalogue=catalogue), request, asked.format)
 
     @routes.get(
         "/api/v1/measures",
@@ -126,14 +123,18 @@ def answered(
     asked: models.Asked, rows: Rows, now: datetime, *, timezone: str = "UTC", catalogue: Catalogue = CATALOGUE
 ) -> Answer:
     """The answer to what was asked, wherever it was asked. Raises QueryError."""
+    if asked.cursor:
+        cursor = read_cursor(asked.cursor)
+        period = Period(cursor.since, cursor.until, zone(asked.tz or timezone))
+        return run(_question(asked, period, catalogue, cursor.after), rows, now=cursor.now)
     since = asked.since or models.ALL
     if since == models.ALL:
         since = (earliest(rows) or now).isoformat()
     period = Period.parse(since=since, until=asked.until or None, tz=asked.tz or timezone, now=now)
-    return run(_question(asked, period, catalogue), rows, now=now)
+    return run(_question(asked, period, catalogue, None), rows, now=now)
 
 
-def _question(asked: models.Asked, period: Period, catalogue: Catalogue) -> Question:
+def _question(asked: models.Asked, period: Period, catalogue: Catalogue, after: After | None) -> Question:
     return Question.of(
         asked.measure,
         period=period,
@@ -143,23 +144,11 @@ def _question(asked: models.Asked, period: Period, catalogue: Catalogue) -> Ques
         order=asked.order,
         limit=asked.limit,
         top=asked.top,
+        after=after,
+        other=asked.other,
+        totals=asked.totals,
+        compare=asked.compare or None,
         fill=asked.fill,
         include_debug=asked.include_debug,
         catalogue=catalogue,
     )
-
-
-def _as_csv(answer: Answer) -> Response:
-    """One line per row; what a JSON answer says beside its rows stands in the headers."""
-    text = io.StringIO(newline="")
-    lines = csv.writer(text)
-    lines.writerow(answer.columns)
-    lines.writerows([cell(row[name]) for name in answer.columns] for row in answer.rows)
-    told = answer.plain()
-    headers = {
-        "X-Period": f"{answer.period.start.isoformat()}/{answer.period.end.isoformat()}",
-        "X-Time-Zone": answer.timezone,
-        "X-Watermark": str(told["watermark"] or ""),
-        "X-Flags": ",".join(f"{name}={how_many}" for name, how_many in answer.flags.items()),
-    }
-    return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

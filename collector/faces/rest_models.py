@@ -13,7 +13,7 @@ from collector.measures.dimension import Dimension
 from collector.measures.dimensions import ALIASES
 from collector.measures.flags import Flag
 from collector.measures.measure import Measure
-from collector.period import Grain
+from collector.period import Compare, Grain
 
 Value = int | float | str | bool | None
 
@@ -42,8 +42,8 @@ class Asked(BaseModel):
     where: Annotated[
         list[str],
         Field(
-            description="Filter dimension:value. Repeated for one dimension: either; !dimension:value: any but this; "
-            "nothing after the colon: not known · 过滤条件"
+            description="Filter dimension:value; repeated for one dimension: either; nothing after it: not known. "
+            "Also dimension^beginning, dimension~part of it, dimension>=number; ! before it: all but these · 过滤条件"
         ),
     ] = []
     fill: Annotated[str, Field(description=f"Steps without facts: {', '.join(Fill)} · 补齐空档")] = Fill.NONE.value
@@ -53,8 +53,19 @@ class Asked(BaseModel):
         int | None,
         Field(ge=1, description="Only the groups biggest in the first measure over the whole period · 前 N 名"),
     ] = None
+    other: Annotated[
+        bool, Field(description="With top: sum up the groups it leaves out, where they add up · 其余合计")
+    ] = False
+    totals: Annotated[bool, Field(description="The whole period without by and grain as well · 总计")] = False
+    compare: Annotated[str, Field(description=f"Set an earlier period beside: {', '.join(Compare)} · 同比、环比")] = ""
+    cursor: Annotated[
+        str, Field(description="next_cursor of the page before; everything else as it was asked then · 翻页游标")
+    ] = ""
     include_debug: Annotated[bool, Field(description="Count the console's test runs too · 包含调试")] = False
-    format: Annotated[Literal["", "json", "csv"], Field(description="json, or csv · 返回格式")] = ""
+    format: Annotated[
+        Literal["", "json", "csv", "parquet", "arrow"],
+        Field(description="json, csv, parquet or arrow; else as Accept says · 返回格式"),
+    ] = ""
 
 
 class Covered(BaseModel):
@@ -62,6 +73,13 @@ class Covered(BaseModel):
 
     since: datetime
     until: datetime
+
+
+class ComparedWith(Covered):
+    """The earlier period of a comparison · 对比区间"""
+
+    compare: Compare
+    flags: dict[str, int] = Field(description="As `flags`, of its facts; steps_left_out have no counterpart.")
 
 
 class AnswerBody(BaseModel):
@@ -74,6 +92,10 @@ class AnswerBody(BaseModel):
     watermark: datetime | None = Field(description="Everything created before this is in; null before the first pull.")
     flags: dict[str, int] = Field(description="How many facts a reader should know about; see /api/v1/measures.")
     units: dict[str, str] = Field(description="Measure -> unit; of `currency`, see the row's currency.")
+    other: list[dict[str, Value]] = Field([], description="The groups that top left out, summed, for each step.")
+    totals: list[dict[str, Value]] = Field([], description="The whole period without by and grain.")
+    compared: ComparedWith | None = Field(None, description="What <measure>_before and <measure>_change are about.")
+    next_cursor: str | None = Field(None, description="Send it as cursor for the next page; absent on the last.")
 
 
 class MeasureEntry(BaseModel):
@@ -120,6 +142,7 @@ class Listing(BaseModel):
     flags: list[FlagEntry]
     grains: list[str]
     fills: list[str]
+    comparisons: list[str]
 
 
 class Alive(BaseModel):
@@ -154,6 +177,7 @@ def listing(catalogue: Catalogue) -> dict[str, object]:
         "flags": [_titles(flag) for flag in flags.values()],
         "grains": list(Grain),
         "fills": list(Fill),
+        "comparisons": list(Compare),
     }
 
 
