@@ -21,9 +21,11 @@ from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
 from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeError, StoreBusy, Unavailable
 from collector.faces import grafana, reconciliation, reference, rest
+from collector.faces.formats import Format, written
 from collector.faces.rest_models import Asked
 from collector.fields import integer
 from collector.ingest import Reading, read_file
+from collector.measures.answer import Answer
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.query import Rows
 from collector.payer_file import read_payers
@@ -112,17 +114,33 @@ def _read(file: Path, hints: Plain) -> Reading:
 
 def query(settings: Settings, asked: Plain, at: str | None = None) -> Plain:
     """An answer as REST gives it. `asked` has the parameters of GET /api/v1/query; `at` is a collector's address."""
+    return _answered(settings, asked, at, lambda answer, _: answer.plain(), Running.query)
+
+
+def query_file(settings: Settings, asked: Plain, at: str | None = None) -> bytes:
+    """The same as a file, in the format that `asked` names."""
+    return _answered(settings, asked, at, lambda answer, form: written(answer, Format(form)), Running.query_file)
+
+
+def _answered(
+    settings: Settings,
+    asked: Plain,
+    at: str | None,
+    told: Callable[[Answer, str], Result],
+    ask: Callable[[Running, Sequence[tuple[str, str]]], Result],
+) -> Result:
     given, question = _asked(Asked, asked)
 
-    def here(store: Store) -> Plain:
-        return rest.answered(question, store.rows, utc_now(), timezone=settings.report_timezone).plain()
+    def here(store: Store) -> Result:
+        answer = rest.answered(question, store.rows, utc_now(), timezone=settings.report_timezone)
+        return told(answer, question.format)
 
-    def there(running: Running) -> Plain:
-        return running.query(list(_pairs({**given, "tz": question.tz or settings.report_timezone})))
+    def there(running: Running) -> Result:
+        return ask(running, list(_pairs({**given, "tz": question.tz or settings.report_timezone})))
 
     if at is not None:
         with Running(at if "://" in at else f"http://{at}") as running:
-            return running.query(list(_pairs(given)))
+            return ask(running, list(_pairs(given)))
     return _with_store(settings, here, there, read_only=True)
 
 

@@ -69,6 +69,19 @@ class Running:
         """An answer as `GET /api/v1/query` gives it."""
         return self._asked("GET", "/api/v1/query", params=list(parameters))
 
+    def query_file(self, parameters: Parameters) -> bytes:
+        """The same in the format that the parameters name."""
+        try:
+            response = self._client.get("/api/v1/query", params=list(parameters))
+            if not response.is_error:
+                return response.content
+            said = response.json()
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise Unavailable(f"no answer from {self.url} ({str(error) or type(error).__name__})") from None
+        except ValueError:
+            said = {}
+        raise _refused(self.url, response.status_code, said if isinstance(said, dict) else {})
+
     def reconciliation(self, parameters: Parameters) -> Mapping[str, Any]:
         """A reconciliation as `GET /api/v1/reconciliation` gives it."""
         return self._asked("GET", "/api/v1/reconciliation", params=list(parameters))
