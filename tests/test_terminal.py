@@ -186,7 +186,7 @@ def test_the_rest_and_the_whole_stand_below(capsys: pytest.CaptureFixture[str]):
         "2026-11-20  other        5",
         "total       –           44",
     ]
-    assert "tokens shop  ▇█  19 to 20, last 20\n" in said.err
+    assert "tokens shop  ██  19 to 20, last 20\n" in said.err
 
 
 def test_a_comparison_says_with_what(capsys: pytest.CaptureFixture[str]):
