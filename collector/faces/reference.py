@@ -17,6 +17,7 @@ from collector.faces.families import (
 )
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.dimension import Dimension
+from collector.measures.formula import formula, sources
 from collector.measures.measure import Measure
 from collector.quirks import QUIRKS, Quirk
 from collector.settings import Setting
@@ -34,7 +35,8 @@ _MEASURES = """\
 Ask for one with `dify-metric query NAME --by DIMENSION --grain day --since 7d` or
 `GET /api/v1/query?measure=NAME&by=DIMENSION&grain=day&since=7d`. Asking for `response_time` asks for its mean and
 percentiles at once. What *adds up* may be summed over days and apps; for the rest, ask for the period you mean.
-Console test runs are left out unless you ask for them (`include_debug`). Money is always split by `currency`.
+Console test runs are left out unless you ask for them (`include_debug`). Money is always split by `currency`; to see
+it beside what knows no currency, ask for one: `cost_usd`, `cost_cny`. *From* says who can bring the facts: any of them.
 """
 
 _PROMETHEUS = """\
@@ -95,7 +97,7 @@ def _of_subject(measures: Sequence[Measure]) -> list[str]:
     return [
         f"By {_names(shared)}.",
         "",
-        *_table("measure", "title", "标题", "unit", "adds up", "what it is", "also by"),
+        *_table("measure", "title", "标题", "unit", "adds up", "what it is", "formula", "from", "also by"),
         *rows,
     ]
 
@@ -109,7 +111,15 @@ def _measure(measures: Sequence[Measure], shared: Sequence[Dimension]) -> str:
     also = [each for each in first.by if each not in shared]
     adds_up = "yes" if first.adds_up else "no"
     names = ", ".join(f"`{measure.name}`" for measure in measures)
-    return _row(names, title, title_zh, first.unit, adds_up, first.help, _names(also))
+    told = formula(first, CATALOGUE)
+    if first.family:
+        told = told.replace("mean of", f"{', '.join(_shape(measure) for measure in measures)} of", 1)
+    origin = ", ".join(sources(first))
+    return _row(names, title, title_zh, first.unit, adds_up, first.help, f"`{told}`", origin, _names(also))
+
+
+def _shape(measure: Measure) -> str:
+    return measure.name.removeprefix(f"{measure.family}_")
 
 
 def _subject(measure: Measure) -> str:

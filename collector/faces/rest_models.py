@@ -12,6 +12,7 @@ from collector.measures.catalogue import Catalogue
 from collector.measures.dimension import Dimension
 from collector.measures.dimensions import ALIASES
 from collector.measures.flags import Flag
+from collector.measures.formula import formula, sources
 from collector.measures.measure import Measure
 from collector.period import Compare, Grain
 
@@ -107,6 +108,8 @@ class MeasureEntry(BaseModel):
     help: str
     unit: str
     kind: str
+    formula: str = Field(description="How it is worked out; tables are the kinds of fact.")
+    sources: list[str] = Field(description="Who can bring what it needs: any of them.")
     adds_up: bool = Field(description="Whether days and apps sum to the whole.")
     dimensions: list[str]
     always_by: list[str]
@@ -122,6 +125,7 @@ class DimensionEntry(BaseModel):
     title_zh: str
     help: str
     kind: str
+    adds_up: bool = Field(description="Whether a fact has one value; of several it counts under each.")
     aliases: list[str]
 
 
@@ -172,7 +176,7 @@ def listing(catalogue: Catalogue) -> dict[str, object]:
     """The catalogue as GET /api/v1/measures tells it."""
     flags = {flag.name: flag for measure in catalogue for flag in measure.flags}
     return {
-        "measures": [_measure(measure) for measure in catalogue],
+        "measures": [_measure(measure, catalogue) for measure in catalogue],
         "dimensions": [_dimension(dimension) for dimension in catalogue.dimensions],
         "flags": [_titles(flag) for flag in flags.values()],
         "grains": list(Grain),
@@ -181,11 +185,13 @@ def listing(catalogue: Catalogue) -> dict[str, object]:
     }
 
 
-def _measure(measure: Measure) -> dict[str, object]:
+def _measure(measure: Measure, catalogue: Catalogue) -> dict[str, object]:
     return {
         **_titles(measure),
         "unit": measure.unit,
         "kind": measure.kind,
+        "formula": formula(measure, catalogue),
+        "sources": sources(measure),
         "adds_up": measure.adds_up,
         "dimensions": [dimension.name for dimension in measure.by],
         "always_by": [dimension.name for dimension in measure.always_by],
@@ -196,7 +202,12 @@ def _measure(measure: Measure) -> dict[str, object]:
 
 def _dimension(dimension: Dimension) -> dict[str, object]:
     aliases = [alias for alias, name in ALIASES.items() if name == dimension.name]
-    return {**_titles(dimension), "kind": dimension.kind.__name__, "aliases": aliases}
+    return {
+        **_titles(dimension),
+        "kind": dimension.kind.__name__,
+        "adds_up": dimension.members is None,
+        "aliases": aliases,
+    }
 
 
 def _titles(entry: Measure | Dimension | Flag) -> dict[str, object]:

@@ -21,6 +21,9 @@ _ALL_FACTS: tuple[Facts, ...] = (*FACTS, Watermark)
 _COLUMNS: dict[str, frozenset[str]] = {
     facts.table: frozenset(field.name for field in msgspec.structs.fields(facts)) for facts in _ALL_FACTS
 }
+LOCAL_DAY = "LOCAL_DAY"
+"""A column that stands in no table: the day of a fact in the zone of the query."""
+
 PAYER_JOINS = ("payer_user", "payer_key", "payer_app", "payer_workspace")
 """The names under which the table of payers is joined."""
 MEMBER_JOINS = ("app_tag", "run_key", "message_key")

@@ -6,7 +6,7 @@ REST, Grafana, reports and the reference page all take them from here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -30,6 +30,7 @@ class Kind(StrEnum):
     RATE = "rate"  # an additive measure / seconds of the step
     LATEST = "latest"  # newest instant of a column
     EARLIEST = "earliest"  # oldest instant of a column
+    PEAK = "peak"  # the most rows in one second
     SNAPSHOT = "snapshot"  # a column's last value per `key` in the step, summed over keys (of instants: the oldest)
 
 
@@ -91,6 +92,7 @@ class Measure:
     always_by: tuple[Dimension, ...] = ()
     flags: tuple[Flag, ...] = ()
     family: str | None = None
+    currency: str | None = None  # of an amount of money in one of them
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -117,7 +119,7 @@ class Measure:
     @property
     def is_decimal(self) -> bool:
         """Whether its values are Decimal."""
-        return self.is_money or self.unit == DIFY_USD
+        return self.is_money or self.currency is not None or self.unit == DIFY_USD
 
     @property
     def holds(self) -> type:
@@ -126,7 +128,7 @@ class Measure:
             return datetime
         if self.is_decimal:
             return Decimal
-        is_whole = self.kind in (Kind.COUNT, Kind.DISTINCT, Kind.SNAPSHOT)
+        is_whole = self.kind in (Kind.COUNT, Kind.DISTINCT, Kind.SNAPSHOT, Kind.PEAK)
         return int if is_whole or (self.kind is Kind.TOTAL and self.unit != "seconds") else float
 
     @property
@@ -145,7 +147,7 @@ def count(
     help: str,
     unit: str,
     where: str = "TRUE",
-    at: str = "created_at",
+    at: str | None = "created_at",
     joins: tuple[str, ...] = (),
     flags: tuple[Flag, ...] = (),
 ) -> Measure:
@@ -331,6 +333,25 @@ def ratio(
         of_zero=of_zero,
         flags=tuple(dict.fromkeys((*numerator.flags, *denominator.flags))),
     )
+
+
+def amount(money: Measure, currency: str) -> Measure:
+    """Money in one currency only; so it needs no split by it, and may stand beside what cannot be split so."""
+    return replace(
+        money,
+        name=f"{money.name}_{currency.lower()}",
+        title=f"{money.title}, {currency}",
+        title_zh=f"{money.title_zh}（{currency}）",
+        unit=currency,
+        where=f"{money.where} AND currency = '{currency}'" if money.where != "TRUE" else f"currency = '{currency}'",
+        always_by=(),
+        currency=currency,
+    )
+
+
+def peak(name: str, of: Measure, *, title: str, title_zh: str, help: str, unit: str) -> Measure:
+    """The most rows in any one second of the step; `of` is a count over several tables."""
+    return Measure(name=name, kind=Kind.PEAK, title=title, title_zh=title_zh, help=help, unit=unit, parts=of.parts)
 
 
 def rate(name: str, of: Measure, *, title: str, title_zh: str, help: str, unit: str) -> Measure:

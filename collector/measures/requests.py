@@ -7,8 +7,9 @@ and on the day it is installed, and it adds up.
 
 from __future__ import annotations
 
+from collector.measures.invocations import WITHOUT_RUN
 from collector.measures.joins import MESSAGE_APP, NEAR_REQUESTS
-from collector.measures.measure import count, rate, ratio, spread, union
+from collector.measures.measure import count, peak, rate, ratio, spread, union
 from collector.records import Message, Request, Run
 
 _TAPPED = count(
@@ -31,7 +32,7 @@ _UNTAPPED_RUNS = count(
 _UNTAPPED_MESSAGES = count(
     "untapped_messages",
     Message,
-    where="run_id IS NULL AND app.mode IS DISTINCT FROM 'advanced-chat' "
+    where=f"{WITHOUT_RUN} "
     f"AND NOT EXISTS (SELECT 1 FROM request WHERE request.message_id = message.id AND {NEAR_REQUESTS})",
     joins=(MESSAGE_APP,),
     unit="requests",
@@ -55,6 +56,14 @@ REQUEST_RATE = rate(
     title="Requests per second",
     title_zh="每秒处理请求数（RPS）",
     help="Requests ÷ seconds of the step, as far as it lies inside the period.",
+)
+REQUEST_RATE_PEAK = peak(
+    "request_rate_peak",
+    REQUESTS,
+    unit="requests/second",
+    title="Requests in the busiest second",
+    title_zh="每秒请求数峰值",
+    help="The most requests that began in one second. Dify tells whole seconds.",
 )
 FAILED_REQUESTS = count(
     "failed_requests",
@@ -102,6 +111,7 @@ REQUEST_TIME_TO_FIRST_TOKEN = spread(
 MEASURES = (
     REQUESTS,
     REQUEST_RATE,
+    REQUEST_RATE_PEAK,
     FAILED_REQUESTS,
     INTERRUPTED_REQUESTS,
     REQUEST_FAILURE_RATIO,

@@ -18,7 +18,7 @@ from collector.measures.by_call import IS_DEBUG
 from collector.measures.dimension import Dimension
 from collector.measures.filters import Filter, Match
 from collector.measures.flags import Flag
-from collector.measures.fragments import Facts, has_column
+from collector.measures.fragments import LOCAL_DAY, Facts, has_column
 from collector.measures.measure import DERIVED, INSTANT, Kind, Measure
 from collector.period import FIXED_STEPS, Grain
 
@@ -89,7 +89,9 @@ class _Rows:
         """What a row must fulfil to matter to any of the measures."""
         for measure in measures:
             self._join(measure.joins)
-        found = [] if self.at is None else self._in_period()
+        # What has no instant is of now; its condition may speak of the period all the same.
+        bounds = self._in_period() if self.at or any("$since" in each.where for each in measures) else []
+        found = bounds if self.at else []
         if self.facts in IS_DEBUG.columns and not self.query.wants_debug:
             found.append(f"{self._column(IS_DEBUG)} IS NOT TRUE")
         found += [self._filter(place, each) for place, each in enumerate(self.query.where)]
@@ -116,8 +118,15 @@ class _Rows:
         grain = self.query.grain
         if grain in FIXED_STEPS:
             return f"epoch_us({self.at}) // {FIXED_STEPS[grain] // _MICROSECOND}"
-        local = f"make_timestamp(epoch_us({self.at}) + {self._offset()})"
+        local = self._local()
         return f"CAST({local} AS DATE)" if grain is Grain.DAY else f"CAST(date_trunc('{grain}', {local}) AS DATE)"
+
+    def expression(self, column: str | None) -> str:
+        """A column, which may be the local day."""
+        return f"CAST({self._local()} AS DATE)" if column == LOCAL_DAY else str(column)
+
+    def _local(self) -> str:
+        return f"make_timestamp(epoch_us({self.at}) + {self._offset()})"
 
     def _offset(self) -> str:
         offsets = self.query.period.offsets()
@@ -196,6 +205,16 @@ def _over_looks(facts: Facts, measures: Sequence[Measure], query: Query) -> Stat
     return Statement(sql, rows.parameters, tuple((measure,) for measure in measures))
 
 
+_OF_UNION = {
+    Kind.COUNT: "coalesce(sum(value), 0)",
+    Kind.DISTINCT: "count(DISTINCT value)",
+    Kind.PEAK: "coalesce(max(value), 0)",
+    Kind.EARLIEST: "min(value)",
+    Kind.LATEST: "max(value)",
+}
+"""How the values of several tables become one."""
+
+
 def _over_union(measure: Measure, query: Query) -> Statement:
     selects: list[str] = []
     keys: list[str] = []
@@ -205,14 +224,18 @@ def _over_union(measure: Measure, query: Query) -> Statement:
         rows = _Rows(facts, query, _instant(facts, part.at, query), parameters=parameters)
         keys, conditions = rows.keys(), rows.conditions([part])
         if measure.kind is Kind.DISTINCT:
-            selects.append(rows.select([*keys, f"{part.column} AS value"], conditions))
+            selects.append(rows.select([*keys, f"{rows.expression(part.column)} AS value"], conditions))
+        elif measure.kind is Kind.PEAK:
+            selects.append(rows.select([*keys, f"epoch_us({rows.at}) // 1000000 AS second"], conditions))
         else:
             counted = rows.select([*keys, f"{_aggregate((part,), False, bool(keys))} AS value"], conditions)
             selects.append(_grouped(counted, len(keys), limit=None))
     names = [*(("step",) if query.grain is not Grain.NONE else ()), *(dimension.name for dimension in query.by)]
-    whole = "count(DISTINCT value)" if measure.kind is Kind.DISTINCT else "coalesce(sum(value), 0)"
     inner = "\nUNION ALL\n".join(selects).replace("\n", "\n  ")
-    columns = ",\n  ".join([*names, f"{whole} AS {measure.name}"])
+    if measure.kind is Kind.PEAK:
+        seconds = f"SELECT {', '.join([*names, 'count(*) AS value'])}\nFROM (\n  {inner}\n) AS facts"
+        inner = f"{seconds}\nGROUP BY {', '.join([*names, 'second'])}".replace("\n", "\n  ")
+    columns = ",\n  ".join([*names, f"{_OF_UNION[measure.kind]} AS {measure.name}"])
     sql = _grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS facts", len(keys))
     return Statement(sql, parameters, ((measure,),))
 
