@@ -16,6 +16,7 @@ from collector.faces.families import (
     Family,
 )
 from collector.measures.catalogue import CATALOGUE
+from collector.measures.chinese import help_zh
 from collector.measures.dimension import Dimension
 from collector.measures.formula import formula, sources
 from collector.measures.measure import Measure
@@ -97,7 +98,7 @@ def _of_subject(measures: Sequence[Measure]) -> list[str]:
     return [
         f"By {_names(shared)}.",
         "",
-        *_table("measure", "title", "标题", "unit", "adds up", "what it is", "formula", "from", "also by"),
+        *_table("measure", "title", "标题", "unit", "adds up", "what it is", "定义", "formula", "from", "also by"),
         *rows,
     ]
 
@@ -115,7 +116,9 @@ def _measure(measures: Sequence[Measure], shared: Sequence[Dimension]) -> str:
     if first.family:
         told = told.replace("mean of", f"{', '.join(_shape(measure) for measure in measures)} of", 1)
     origin = ", ".join(sources(first))
-    return _row(names, title, title_zh, first.unit, adds_up, first.help, f"`{told}`", origin, _names(also))
+    return _row(
+        names, title, title_zh, first.unit, adds_up, first.help, help_zh(first) or "", f"`{told}`", origin, _names(also)
+    )
 
 
 def _shape(measure: Measure) -> str:
@@ -131,8 +134,11 @@ def _subject(measure: Measure) -> str:
 
 
 def _dimensions() -> list[str]:
-    rows = (_row(f"`{each.name}`", each.title, each.title_zh, each.help) for each in CATALOGUE.dimensions)
-    return ["## Dimensions", "", *_table("dimension", "title", "标题", "what it is"), *rows, ""]
+    rows = (
+        _row(f"`{each.name}`", each.title, each.title_zh, each.help, help_zh(each) or "")
+        for each in CATALOGUE.dimensions
+    )
+    return ["## Dimensions", "", *_table("dimension", "title", "标题", "what it is", "定义"), *rows, ""]
 
 
 def _families() -> list[str]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from collector.measures.ask import Fill
 from collector.measures.catalogue import Catalogue
+from collector.measures.chinese import help_zh
 from collector.measures.dimension import Dimension
 from collector.measures.dimensions import ALIASES
 from collector.measures.flags import Flag
@@ -106,6 +107,7 @@ class MeasureEntry(BaseModel):
     title: str
     title_zh: str
     help: str
+    help_zh: str | None
     unit: str
     kind: str
     formula: str = Field(description="How it is worked out; tables are the kinds of fact.")
@@ -124,6 +126,7 @@ class DimensionEntry(BaseModel):
     title: str
     title_zh: str
     help: str
+    help_zh: str | None
     kind: str
     adds_up: bool = Field(description="Whether a fact has one value; of several it counts under each.")
     aliases: list[str]
@@ -188,6 +191,7 @@ def listing(catalogue: Catalogue) -> dict[str, object]:
 def _measure(measure: Measure, catalogue: Catalogue) -> dict[str, object]:
     return {
         **_titles(measure),
+        "help_zh": help_zh(measure),
         "unit": measure.unit,
         "kind": measure.kind,
         "formula": formula(measure, catalogue),
@@ -204,6 +208,7 @@ def _dimension(dimension: Dimension) -> dict[str, object]:
     aliases = [alias for alias, name in ALIASES.items() if name == dimension.name]
     return {
         **_titles(dimension),
+        "help_zh": help_zh(dimension),
         "kind": dimension.kind.__name__,
         "adds_up": dimension.members is None,
         "aliases": aliases,

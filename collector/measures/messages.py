@@ -64,7 +64,7 @@ RESPONSE_TIME = spread(
     "latency_seconds",
     where=_ANSWERED,
     title="Response time",
-    title_zh="平均响应时间（RT）",
+    title_zh="响应时间（RT）",
     help="Whole answer as the user waits for it, of messages that were answered. Workflow apps: see run_elapsed.",
 )
 MESSAGE_TIME_TO_FIRST_TOKEN = spread(
