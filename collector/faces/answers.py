@@ -6,7 +6,7 @@ An answer up to now changes with every second and so does its tag: ask for whole
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
@@ -47,13 +47,13 @@ ANSWER_RESPONSES: dict[int | str, dict[str, Any]] = {
 """What an endpoint that answers so tells OpenAPI beside its model."""
 
 
-def respond(answer: Answer, request: Request, named: str, body: bytes | None = None) -> Response:
-    """The answer in the format named, else in the one that Accept prefers. `body` is its JSON where that says more.
+def respond(answer: Answer, request: Request, named: str, as_json: Callable[[], bytes] | None = None) -> Response:
+    """The answer in the format named, else in the one that Accept prefers. `as_json` gives JSON that says more than it.
 
     Raises HTTPException (406) where Accept takes none of them.
     """
     form = Format(named) if named else accepted(request.headers.get("accept", ""))
-    content = body if body is not None and form is Format.JSON else written(answer, form)
+    content = as_json() if as_json and form is Format.JSON else written(answer, form)
     headers = {**_about(answer), **_next(answer, request), "ETag": f'"{sha256(content).hexdigest()[:32]}"'}
     headers |= {"Vary": "Accept", "Cache-Control": "no-cache"}
     if _is_known(headers["ETag"], request.headers.get("if-none-match", "")):

@@ -94,7 +94,7 @@ def _kind(answer: Answer, name: str) -> type:
     kinds: dict[str, type] = {TIME: datetime} | {dimension.name: dimension.kind for dimension in answer.by}
     for measure in answer.measures:
         kinds |= {measure.name: measure.holds, measure.name + BEFORE: measure.holds, measure.name + CHANGE: float}
-    return kinds[name]
+    return kinds.get(name, int)  # the rank of a row
 
 
 def _metadata(answer: Answer) -> dict[str, str]:

@@ -19,14 +19,14 @@ import collector
 from collector.errors import StoreError
 from collector.faces import rest_models as models
 from collector.faces.answers import ANSWER_RESPONSES, respond
+from collector.faces.asking import Asker
 from collector.faces.problems import PROBLEM_RESPONSES, answer_problems, problem
 from collector.faces.rest_page import CONTENT_POLICY, page
+from collector.faces.statistics import routes as statistics
 from collector.measures.answer import Answer, plain
-from collector.measures.ask import After
 from collector.measures.catalogue import CATALOGUE, Catalogue
-from collector.measures.paging import read_cursor
 from collector.measures.query import Query as Question
-from collector.measures.query import Rows, earliest, run
+from collector.measures.query import Rows, run
 from collector.period import Period, zone
 
 Clock = Callable[[], datetime]
@@ -51,6 +51,7 @@ def application(
         swagger_ui_oauth2_redirect_url=None,
     )
     app.include_router(router(rows, clock, timezone=timezone, catalogue=catalogue))
+    app.include_router(statistics.router(rows, clock, timezone=timezone, catalogue=catalogue))
     answer_problems(app)
 
     @app.get("/docs", include_in_schema=False)
@@ -123,32 +124,4 @@ def answered(
     asked: models.Asked, rows: Rows, now: datetime, *, timezone: str = "UTC", catalogue: Catalogue = CATALOGUE
 ) -> Answer:
     """The answer to what was asked, wherever it was asked. Raises QueryError."""
-    if asked.cursor:
-        cursor = read_cursor(asked.cursor)
-        period = Period(cursor.since, cursor.until, zone(asked.tz or timezone))
-        return run(_question(asked, period, catalogue, cursor.after), rows, now=cursor.now)
-    since = asked.since or models.ALL
-    if since == models.ALL:
-        since = (earliest(rows) or now).isoformat()
-    period = Period.parse(since=since, until=asked.until or None, tz=asked.tz or timezone, now=now)
-    return run(_question(asked, period, catalogue, None), rows, now=now)
-
-
-def _question(asked: models.Asked, period: Period, catalogue: Catalogue, after: After | None) -> Question:
-    return Question.of(
-        asked.measure,
-        period=period,
-        by=asked.by,
-        grain=asked.grain,
-        where=asked.where,
-        order=asked.order,
-        limit=asked.limit,
-        top=asked.top,
-        after=after,
-        other=asked.other,
-        totals=asked.totals,
-        compare=asked.compare or None,
-        fill=asked.fill,
-        include_debug=asked.include_debug,
-        catalogue=catalogue,
-    )
+    return Asker(rows, now, timezone, catalogue).answered(asked)

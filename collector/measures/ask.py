@@ -64,6 +64,7 @@ class After:
 
     row: tuple[object, ...]
     question: str  # of which it is the answer's: Query.fingerprint
+    seen: int = 0  # rows on this page and those before
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,15 @@ IS_PUBLISHED = Dimension(
     columns={App: "is_published"},
     kind=bool,
 )
+IS_DELETED = Dimension(
+    name="is_deleted",
+    title="Deleted",
+    title_zh="已删除",
+    help="The app is gone from Dify by now.",
+    columns={**same("(app.deleted_at IS NOT NULL)", *OF_APPS), App: "(deleted_at IS NOT NULL)"},
+    joins=APP_JOINS,
+    kind=bool,
+)
 WORKSPACE_ID = Dimension(
     name="workspace_id",
     title="Workspace id",
@@ -106,6 +115,7 @@ DIMENSIONS = (
     APP_MODE,
     APP_TAG,
     IS_PUBLISHED,
+    IS_DELETED,
     WORKSPACE_ID,
     ORIGIN,
     SOURCE,

@@ -152,6 +152,7 @@ _DIMENSIONS = {
     "app_mode": "workflow、advanced-chat、chat、completion 或 agent-chat。",
     "app_tag": "应用当前的标签。有两个标签的应用在两处都计，因此各标签之和大于总数。",
     "is_published": "应用当前是否可供他人使用；未告知为空。",
+    "is_deleted": "应用现已从 Dify 中删除。",
     "workspace_id": "Dify 的工作空间（租户）ID。",
     "origin": "设置中给该 Dify 实例起的名称；有名称之前采集的为空。",
     "source": "数据由谁告知：console、database、tap、file 或 broker。",

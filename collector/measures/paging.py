@@ -7,6 +7,7 @@ goes by the values of a row and not by its place: facts that come in between pus
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -34,12 +35,12 @@ def read_cursor(written: str) -> Cursor:
     """What `write_cursor` wrote. Raises QueryError for anything else."""
     try:
         told = msgspec.json.decode(urlsafe_b64decode(written.encode("ascii") + b"=" * (-len(written) % 4)))
-        since, until, now, question, row = told
+        since, until, now, question, seen, row = told
         return Cursor(
             _instant(since),
             _instant(until),
             _instant(now) if now else None,
-            After(tuple(_value(value) for value in row), str(question)),
+            After(tuple(_value(value) for value in row), str(question), int(seen)),
         )
     except (ValueError, TypeError, KeyError, InvalidOperation, msgspec.MsgspecError):
         raise QueryError(
@@ -47,12 +48,12 @@ def read_cursor(written: str) -> Cursor:
         ) from None
 
 
-def write_cursor(query: Query, row: Row, now: datetime | None) -> str:
-    """The cursor behind a row."""
-    values = [_told(row[order.by]) for order in query.sorting]
-    period = query.period
-    told = [period.start.isoformat(), period.end.isoformat(), now and now.isoformat(), query.fingerprint, values]
-    return urlsafe_b64encode(msgspec.json.encode(told)).decode().rstrip("=")
+def write_cursor(query: Query, page: Sequence[Row], now: datetime | None) -> str:
+    """The cursor behind the last row of a page."""
+    values = [_told(page[-1][order.by]) for order in query.sorting]
+    seen = len(page) + (query.after.seen if query.after else 0)
+    instants = [each and each.isoformat() for each in (query.period.start, query.period.end, now)]
+    return urlsafe_b64encode(msgspec.json.encode([*instants, query.fingerprint, seen, values])).decode().rstrip("=")
 
 
 def following(rows: list[Row], query: Query) -> list[Row]:

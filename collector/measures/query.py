@@ -63,7 +63,7 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None) -> Answer:
     if query.limit is not None and len(in_order) > query.limit:
         flags["rows_left_out"] = len(in_order) - query.limit
         del in_order[query.limit :]
-        cursor = write_cursor(query, in_order[-1], now)
+        cursor = write_cursor(query, in_order, now)
     return Answer(
         columns=(*query.keys, *query.numbers),
         rows=in_order,
