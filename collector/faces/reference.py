@@ -15,6 +15,7 @@ from collector.faces.families import (
     WINDOWS,
     Family,
 )
+from collector.faces.statistics.table import STATISTICS
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.chinese import help_zh
 from collector.measures.dimension import Dimension
@@ -27,7 +28,7 @@ _HEAD = """\
 # Reference
 
 Written by `dify-metric generate`; what stands here is what the program knows: [measures](#measures),
-[dimensions](#dimensions), [Prometheus families](#prometheus) and [settings](#settings).
+[dimensions](#dimensions), [statistics](#statistics), [Prometheus families](#prometheus) and [settings](#settings).
 """
 
 _MEASURES = """\
@@ -38,6 +39,15 @@ Ask for one with `dify-metric query NAME --by DIMENSION --grain day --since 7d` 
 percentiles at once. What *adds up* may be summed over days and apps; for the rest, ask for the period you mean.
 Console test runs are left out unless you ask for them (`include_debug`). Money is always split by `currency`; to see
 it beside what knows no currency, ask for one: `cost_usd`, `cost_cny`. *From* says who can bring the facts: any of them.
+"""
+
+_STATISTICS = """\
+## Statistics
+
+Each under `/api/v1/`, over the measures above: the last 30 days (tasks: 24 hours) by the step named, unless a request
+says otherwise. All take the parameters of `/api/v1/query` but `measure`: `since`, `until`, `tz`, `grain`, `by`,
+`where`, `compare`, `fill`, `top`, `other`, `totals`, `order`, `limit`, `cursor`, `format`; lists take `search` as well
+and come in pages of 50. Cost is a column for each currency: `cost_usd`, `cost_cny`.
 """
 
 _PROMETHEUS = """\
@@ -77,7 +87,9 @@ _AS_DIFY = "As Dify's own statistics count · Dify 统计口径"
 
 def reference(settings: Iterable[Setting]) -> str:
     """The whole page."""
-    return "\n".join([_HEAD, *_measures(), *_dimensions(), *_families(), *_quirks(), *_settings(settings)])
+    return "\n".join(
+        [_HEAD, *_measures(), *_dimensions(), *_statistics(), *_families(), *_quirks(), *_settings(settings)]
+    )
 
 
 def _measures() -> list[str]:
@@ -139,6 +151,22 @@ def _dimensions() -> list[str]:
         for each in CATALOGUE.dimensions
     )
     return ["## Dimensions", "", *_table("dimension", "title", "标题", "what it is", "定义"), *rows, ""]
+
+
+def _statistics() -> list[str]:
+    rows = (
+        _row(
+            f"`{each.path}`",
+            each.title,
+            each.title_zh,
+            each.grain,
+            ", ".join(f"`{name}`" for name in (*each.measures, *(("cost_…",) if each.has_money else ()))),
+            ", ".join(f"`{name}`" for name in each.by),
+            f"`?{each.example}`",
+        )
+        for each in STATISTICS
+    )
+    return [_STATISTICS, *_table("path", "title", "标题", "step", "measures", "by", "for example"), *rows, ""]
 
 
 def _families() -> list[str]:

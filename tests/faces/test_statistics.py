@@ -220,3 +220,15 @@ async def test_a_wrong_request_is_told_what_was_wrong(client, facts, question, f
 
 def _near(value: Any) -> Any:
     return pytest.approx(value) if isinstance(value, float) else value
+
+
+@pytest.mark.parametrize("written", ["'; DROP TABLE run; --", "$since", "x' OR 'a'='a", "run.id) FROM run --"])
+async def test_nothing_that_is_written_into_a_request_is_run(client, facts, written):
+    put_early(facts)
+    names = ("by", "grain", "since", "until", "tz", "where", "fill", "order", "compare", "cursor", "format", "search")
+    values = {name: f"app_name:{written}" if name == "where" else written for name in names}
+
+    for name, value in values.items():
+        answer = await client.get("/api/v1/metering/apps", params={name: value})
+        assert answer.status_code == (200 if name in ("where", "search") else 400), (name, answer.text)
+    assert (await asked(client, "/api/v1/query?measure=runs&since=all"))["rows"] == [{"runs": 4}]
