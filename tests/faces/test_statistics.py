@@ -177,10 +177,12 @@ async def test_over_time_what_is_of_now_is_left_out(client, facts):
 async def test_without_since_the_first_step_is_whole(client):
     days = await asked(client, "/api/v1/resources/tokens", tz=SHANGHAI)
     hours = await asked(client, "/api/v1/tasks/request-rate")
+    weeks = await asked(client, "/api/v1/resources/tokens", tz=SHANGHAI, grain="week")
     spoken = await asked(client, "/api/v1/resources/tokens", since="30d")
 
     assert days["period"]["since"] == "2026-10-20T16:00:00+00:00"
     assert hours["period"]["since"] == "2026-11-19T13:00:00+00:00"
+    assert weeks["period"]["since"] == "2026-10-18T16:00:00+00:00"  # a Monday
     assert spoken["period"]["since"] == "2026-10-21T13:00:00+00:00"
 
 

@@ -12,7 +12,7 @@ from collector.faces.rest_models import Asked
 from collector.faces.statistics.table import Part, Statistic
 from collector.measures.answer import Answer
 from collector.measures.ask import After, Query
-from collector.period import EARLIEST, FIXED_STEPS, Grain, Period, floor
+from collector.period import EARLIEST, Grain, Period, floor
 
 RANK = "rank"
 """The place of a row in the whole list, from 1."""
@@ -30,7 +30,7 @@ class Wish:
 
 def answered(statistic: Statistic, wish: Wish, asker: Asker) -> Answer:
     """The rows of a statistic. Raises QueryError."""
-    period, now, after = _period(statistic, wish, asker)
+    period, now, after = _period(wish, asker)
     grain = Grain.named(wish.asked.grain)
     where = _where(statistic, wish)
     measures = _measures(statistic.measures, grain, asker)
@@ -43,7 +43,7 @@ def answered(statistic: Statistic, wish: Wish, asker: Asker) -> Answer:
 
 def part_of(statistic: Statistic, part: Part, wish: Wish, asker: Asker) -> Answer:
     """The rows of a part, of the same period. Raises QueryError."""
-    period, now, _ = _period(statistic, wish, asker)
+    period, now, _ = _period(wish, asker)
     shape: dict[str, object] = {"order": [], "top": part.top, "other": False, "totals": False, "limit": None}
     shape |= {"fill": "none"} if part.grain == Grain.NONE else {"fill": "zero", "compare": ""}
     asked = wish.asked.model_copy(update=shape)
@@ -58,20 +58,20 @@ def is_known(app_id: str, asker: Asker) -> bool:
     if not app_id or app_id != app_id.strip():
         return False
     ever = Period(EARLIEST, asker.now + timedelta(days=1), asker.zone)
-    for measures in (("apps_seen",), ("invocations", "model_calls", "requests")):
+    for measures in (("apps_seen",), ("runs", "messages", "model_calls", "conversations_started")):
         query = Query.of(measures, period=ever, where={"app_id": app_id}, include_debug=True, catalogue=asker.catalogue)
         if any(value for row in asker.run(query, asker.now).rows for value in row.values()):
             return True
     return False
 
 
-def _period(statistic: Statistic, wish: Wish, asker: Asker) -> tuple[Period, datetime | None, After | None]:
+def _period(wish: Wish, asker: Asker) -> tuple[Period, datetime | None, After | None]:
     period, now, after = asker.period(wish.asked)
     if after is None and "since" not in wish.given:
         # Whole steps, so that the first bar of a chart is not a shorter one than the others.
-        grain = Grain(statistic.grain)
-        whole = grain if grain in FIXED_STEPS else Grain.DAY
-        period = Period(floor(period.start, whole, period.zone), period.end, period.zone)
+        grain = Grain.named(wish.asked.grain)
+        start = floor(period.start, Grain.DAY if grain is Grain.NONE else grain, period.zone)
+        period = Period(start, period.end, period.zone)
     return period, now, after
 
 
