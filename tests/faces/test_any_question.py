@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import cache
 
 import httpx
 from hypothesis import HealthCheck, given, settings
@@ -39,7 +40,13 @@ def test_any_question_has_an_answer_or_a_problem(facts, measure, parts):
         assert answer.json()["field"] in Asked.model_fields
 
 
+@cache
+def app_over(facts):
+    """Made once: that takes longer than most questions."""
+    return application(facts.rows, lambda: NOON + timedelta(hours=1))
+
+
 async def get(facts, params):
-    app = application(facts.rows, lambda: NOON + timedelta(hours=1))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector") as client:
+    transport = httpx.ASGITransport(app_over(facts))
+    async with httpx.AsyncClient(transport=transport, base_url="http://collector") as client:
         return await client.get("/api/v1/query", params=httpx.QueryParams(params))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -46,6 +47,7 @@ class Row(BaseModel):
     __pydantic_extra__: dict[str, Value]
 
 
+@cache
 def asked_by(statistic: Statistic) -> type[BaseModel]:
     """The parameters: those of a question without `measure`, with this statistic's defaults; `search` in a list."""
     defaults = {
@@ -66,6 +68,7 @@ def asked_by(statistic: Statistic) -> type[BaseModel]:
     return create_model(f"{statistic.name}Asked", __config__=ConfigDict(extra="forbid"), **fields)
 
 
+@cache
 def body_of(statistic: Statistic, catalogue: Catalogue) -> type[BaseModel]:
     """The JSON answer."""
     row: Any = _row(f"{statistic.name}Row", statistic.by, statistic.measures, catalogue, is_ranked=statistic.is_ranked)
