@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from functools import cache
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -29,24 +29,24 @@ questions = st.lists(st.tuples(st.sampled_from([*Asked.model_fields]), written),
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(measure=st.sampled_from([measure.name for measure in CATALOGUE]), parts=questions)
-def test_any_question_has_an_answer_or_a_problem(facts, measure, parts):
+def test_any_question_has_an_answer_or_a_problem(facts, app, measure, parts):
     facts.clear()
     facts.put(a_run(), a_call(), a_message())
 
-    answer = asyncio.run(get(facts, [("measure", measure), *parts]))
+    answer = asyncio.run(get(app, [("measure", measure), *parts]))
 
     assert answer.status_code in (200, 400), answer.text
     if answer.status_code == 400:
         assert answer.json()["field"] in Asked.model_fields
 
 
-@cache
-def app_over(facts):
-    """Made once: that takes longer than most questions."""
+@pytest.fixture
+def app(facts):
+    """Made once for all questions: it takes longer than most of them."""
     return application(facts.rows, lambda: NOON + timedelta(hours=1))
 
 
-async def get(facts, params):
-    transport = httpx.ASGITransport(app_over(facts))
+async def get(app, params):
+    transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://collector") as client:
         return await client.get("/api/v1/query", params=httpx.QueryParams(params))
