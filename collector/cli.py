@@ -241,19 +241,30 @@ def query(
     since: Annotated[Text, typer.Option(help="7d, 2025-06, 2025-06-03, an instant; default: all.")] = None,
     until: Annotated[Text, typer.Option(help="A month, day or instant; default: now.")] = None,
     tz: Annotated[Text, typer.Option(help="Time zone of days and months; default: report_timezone.")] = None,
-    where: Annotated[list[str], typer.Option(help="app:ID, !status:failed; again for more.")] = [],  # noqa: B006
+    where: Annotated[
+        list[str],
+        typer.Option(help="app:ID, !status:failed, model^gpt-, app_name~help, status_code>=500; again: more."),
+    ] = [],  # noqa: B006
     order: Annotated[list[str], typer.Option(help="Columns to sort by; -tokens for descending.")] = [],  # noqa: B006
     top: Annotated[int | None, typer.Option(help="Only the biggest groups.")] = None,
+    other: Annotated[bool, typer.Option("--other", help="With --top: a row for all the others.")] = False,
+    totals: Annotated[bool, typer.Option("--totals", help="A row for the whole period and everybody.")] = False,
+    compare: Annotated[
+        Text, typer.Option(help="Beside an earlier period: previous, last_week, last_month, last_year.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
-    fill: Annotated[str, typer.Option(help="none, or zero: a row for every step.")] = "none",
+    cursor: Annotated[Text, typer.Option(help="Go on after a page; the page before says how.")] = None,
+    fill: Annotated[str, typer.Option(help="none; zero or null: a row for every step.")] = "none",
     debug: Annotated[bool, typer.Option("--include-debug", help="Count console test runs too.")] = False,
     at: Annotated[Text, typer.Option(help="Ask the collector at this address, whatever it keeps.")] = None,
     config: Config = None,
     store: StorePath = None,
     listen: Listen = None,
+    form: Annotated[Text, typer.Option("--format", help="json, csv, parquet or arrow instead of a table.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write into this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Ask for measures over a period."""
+    """Ask for measures over a period; by a grain, lines of blocks show how they went."""
     from collector import commands, terminal
 
     asked: dict[str, Any] = {
@@ -265,7 +276,12 @@ def query(
         "since": since,
     }
     asked |= {"until": until, "tz": tz, "top": top, "limit": limit, "fill": fill, "include_debug": debug or None}
-    answer = commands.query(_settings(config, store=store, listen=listen), asked, at)
+    asked |= {"other": other or None, "totals": totals or None, "compare": compare, "cursor": cursor}
+    settings = _settings(config, store=store, listen=listen)
+    if form or output:
+        terminal.write(commands.query_file(settings, {**asked, "format": form or "json"}, at), output)
+        return
+    answer = commands.query(settings, asked, at)
     terminal.show_json(answer) if as_json else terminal.show_answer(answer)
 
 

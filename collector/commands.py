@@ -19,8 +19,9 @@ from pydantic import BaseModel, ValidationError
 from collector.access import Scope
 from collector.clock import utc_now
 from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeError, StoreBusy, Unavailable
-from collector.faces.asked import answered
+from collector.faces.asking import Asker
 from collector.faces.rest_models import Asked
+from collector.measures.answer import Answer
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.query import Rows
 from collector.payer_file import read_payers
@@ -146,17 +147,35 @@ def _read(file: Path, hints: Plain) -> Reading:
 
 def query(settings: Settings, asked: Plain, at: str | None = None) -> Plain:
     """An answer as REST gives it. `asked` has the parameters of GET /api/v1/query; `at` is a collector's address."""
+    return _answered(settings, asked, at, lambda answer, _: answer.plain(), Running.query)
+
+
+def query_file(settings: Settings, asked: Plain, at: str | None = None) -> bytes:
+    """The same as a file, in the format that `asked` names."""
+    from collector.faces.formats import Format, written
+
+    return _answered(settings, asked, at, lambda answer, form: written(answer, Format(form)), Running.query_file)
+
+
+def _answered(
+    settings: Settings,
+    asked: Plain,
+    at: str | None,
+    told: Callable[[Answer, str], Result],
+    ask: Callable[[Running, Sequence[tuple[str, str]]], Result],
+) -> Result:
     given, question = _asked(Asked, asked)
 
-    def here(store: Store) -> Plain:
-        return answered(question, store.rows, utc_now(), timezone=settings.report_timezone).plain()
+    def here(store: Store) -> Result:
+        answer = Asker(store.rows, utc_now(), settings.report_timezone).answered(question)
+        return told(answer, question.format)
 
-    def there(running: Running) -> Plain:
-        return running.query(list(_pairs({**given, "tz": question.tz or settings.report_timezone})))
+    def there(running: Running) -> Result:
+        return ask(running, list(_pairs({**given, "tz": question.tz or settings.report_timezone})))
 
     if at is not None:
         with Running(at if "://" in at else f"http://{at}", token=_token(settings, Scope.READ)) as running:
-            return running.query(list(_pairs(given)))
+            return ask(running, list(_pairs(given)))
     return with_store(settings, here, there, read_only=True)
 
 
@@ -305,7 +324,7 @@ _COUNTED = ("runs", "messages", "model_calls", "tokens")
 def summary(rows: Rows) -> str:
     """What a store holds, in one line."""
     asked = Asked(measure=list(_COUNTED), include_debug=True)
-    return _counted(answered(asked, rows, utc_now()).plain())
+    return _counted(Asker(rows, utc_now()).answered(asked).plain())
 
 
 def _facts_there(running: Running) -> str:

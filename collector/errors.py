@@ -81,13 +81,17 @@ class Misfit(StoreError):
 class QueryError(DifyMetricError):
     """A query names a measure, dimension, period or filter that does not exist or does not fit.
 
-    `field` is the query's parameter at fault ("measure", "by", "since", ...); `choices` what could stand there.
+    `field` is the query's parameter at fault ("measure", "by", "since", ...); `choices` what could stand there;
+    `remedy` what to do, where that is more than to write it right.
     """
 
-    def __init__(self, message: str, *, field: str | None = None, choices: Iterable[str] = ()) -> None:
+    def __init__(
+        self, message: str, *, field: str | None = None, choices: Iterable[str] = (), remedy: str | None = None
+    ) -> None:
         super().__init__(message)
         self.field = field
         self.choices = tuple(choices)
+        self.remedy = remedy
 
 
 def _brief(value: object) -> str:

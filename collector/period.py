@@ -42,6 +42,24 @@ class Grain(StrEnum):
             raise QueryError(f"no grain {name!r}; there are {', '.join(cls)}", field="grain", choices=cls) from None
 
 
+class Compare(StrEnum):
+    """An earlier period to hold one against."""
+
+    PREVIOUS = "previous"  # of the same length, right before
+    LAST_WEEK = "last_week"  # the same days, a week earlier
+    LAST_MONTH = "last_month"
+    LAST_YEAR = "last_year"
+
+    @classmethod
+    def named(cls, name: str) -> Compare:
+        """The comparison of that name. Raises QueryError listing the names there are."""
+        try:
+            return cls(name)
+        except ValueError:
+            there = ", ".join(cls)
+            raise QueryError(f"no compare {name!r}; there are {there}", field="compare", choices=cls) from None
+
+
 FIXED_STEPS = {
     Grain.MINUTE: timedelta(minutes=1),
     Grain.QUARTER_HOUR: timedelta(minutes=15),
@@ -159,6 +177,31 @@ class Period:
             return Period(_utc(first - (end - first), self.zone), self.start, self.zone)
         return Period(self.start - (self.end - self.start), self.start, self.zone)
 
+    def earlier(self, compare: Compare, now: datetime | None = None) -> Period:
+        """The earlier period to compare with. Of a period that is not over at `now`, as much as has passed of it.
+
+        On the calendar of the zone: a week before a local midnight is a local midnight. A day that the earlier month
+        does not have is its last one.
+        """
+        if compare is Compare.PREVIOUS:
+            whole = self.previous()
+        else:
+            whole = Period(self._back(self.start, compare), self._back(self.end, compare), self.zone)
+        if now is None or now >= self.end:
+            return whole
+        passed = _shown(max(now, self.start), self.zone)
+        distance = _shown(self.start, self.zone) - _shown(whole.start, self.zone)
+        return Period(whole.start, min(max(_utc(passed - distance, self.zone), whole.start), whole.end), self.zone)
+
+    def _back(self, at: datetime, compare: Compare) -> datetime:
+        shown = _shown(at, self.zone)
+        if compare is Compare.LAST_WEEK:
+            return _utc(shown - timedelta(days=7), self.zone)
+        months = 1 if compare is Compare.LAST_MONTH else 12
+        first = _shift_months(shown.replace(day=1), -months)
+        following = _shift_months(first, 1)
+        return _utc(first + timedelta(days=min(shown.day, (following - first).days) - 1), self.zone)
+
     def steps(self, grain: Grain) -> list[datetime]:
         """The UTC start of every step of the grain that the period touches, oldest first; [] for Grain.NONE."""
         if grain is Grain.NONE:
@@ -237,6 +280,11 @@ def after(at: datetime, grain: Grain, place: tzinfo) -> datetime:
     else:
         local = _shift_months(local, 1 if grain is Grain.MONTH else 12)
     return _utc(local, place)
+
+
+def _shown(at: datetime, place: tzinfo) -> datetime:
+    """What the clocks of a place show, without saying where they hang."""
+    return at.astimezone(place).replace(tzinfo=None, fold=0)
 
 
 def _utc(local: datetime, place: tzinfo) -> datetime:

@@ -73,6 +73,17 @@ class Running:
         """An answer as `GET /api/v1/query` gives it."""
         return self._asked("GET", "/api/v1/query", params=list(parameters))
 
+    def query_file(self, parameters: Parameters) -> bytes:
+        """The same in the format that the parameters name."""
+        response = self._response("GET", "/api/v1/query", params=list(parameters))
+        if not response.is_error:
+            return response.content
+        try:
+            said = response.json()
+        except ValueError:
+            said = {}
+        raise _refused(self.url, response.status_code, said if isinstance(said, dict) else {})
+
     def reconciliation(self, parameters: Parameters) -> Mapping[str, Any]:
         """A reconciliation as `GET /api/v1/reconciliation` gives it."""
         return self._asked("GET", "/api/v1/reconciliation", params=list(parameters))
@@ -145,13 +156,9 @@ class Running:
         return pulls
 
     def _asked(self, method: str, path: str, **request: Any) -> Mapping[str, Any]:
-        import httpx
-
+        response = self._response(method, path, **request)
         try:
-            response = self._client.request(method, path, **request)
             said = response.json()
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise Unavailable(f"no answer from {self.url} ({str(error) or type(error).__name__})") from None
         except ValueError:
             raise Unavailable(
                 f"{self.url}{path}: HTTP {response.status_code} without JSON; is it dify-metric?"
@@ -159,6 +166,14 @@ class Running:
         if response.is_error or not isinstance(said, dict):
             raise _refused(self.url, response.status_code, said if isinstance(said, dict) else {})
         return said
+
+    def _response(self, method: str, path: str, **request: Any) -> httpx.Response:
+        import httpx
+
+        try:
+            return self._client.request(method, path, **request)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise Unavailable(f"no answer from {self.url} ({str(error) or type(error).__name__})") from None
 
 
 def _refused(url: str, status: int, problem: Mapping[str, Any]) -> DifyMetricError:

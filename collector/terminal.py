@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from time import monotonic
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,7 +32,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from collector.errors import SettingsError
 from collector.settings import Setting
+from collector.trend import trends
 
 UNBOUNDED = 100_000
 """Columns of a table that goes into a file or a pipe: nothing there is folded or cut."""
@@ -43,6 +46,9 @@ NARROWEST = 16
 """To this width a column of text may be folded before a table becomes a list of records."""
 
 BLANK = "–"
+
+MOST_TRENDS = 12
+"""Lines of blocks below a table; of more than so many nobody sees anything."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +81,32 @@ def show_json(value: object) -> None:
     sys.stdout.write(encoded.decode() + "\n")
 
 
+def write(content: bytes, path: Path | None) -> None:
+    """Bytes into a file, or to stdout; never onto a terminal that cannot show them."""
+    if path is not None:
+        path.write_bytes(content)
+        say(f"wrote {path}")
+        return
+    if sys.stdout.isatty() and b"\0" in content:
+        raise SettingsError("--format: a terminal cannot show it; name a file with --output, or redirect it")
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
 def show_answer(answer: Mapping[str, Any]) -> None:
     """An answer of `GET /api/v1/query` as a table, with what it covers below it."""
     rows: Sequence[Mapping[str, Any]] = answer["rows"]
     units: Mapping[str, str] = answer["units"]
     zone = ZoneInfo(answer["timezone"])
-    _show([_column(name, units, [row[name] for row in rows], zone) for name in (rows[0] if rows else units)])
+    parts = [("", rows), ("other", answer.get("other", ())), ("total", answer.get("totals", ()))]
+    shown = [(label, row) for label, found in parts for row in found]
+    names = list(shown[0][1] if shown else units)
+    cells = {name: [row[name] for _, row in shown] for name in names}
+    _show([_labelled(_column(name, units, cells[name], zone), name, shown) for name in names])
     for line in _notes(answer, len(rows), zone):
+        say(line)
+    for line in _trends(answer):
         say(line)
 
 
@@ -285,6 +310,29 @@ def _records(columns: Sequence[Column]) -> Table:
     return table
 
 
+def _labelled(column: Column, name: str, shown: Sequence[tuple[str, Mapping[str, Any]]]) -> Column:
+    """The column with the words that say what a row is, where this is the first column that says nothing of it."""
+    cells = [
+        label if label and name == next((each for each in row if row[each] is None), None) else cell
+        for (label, row), cell in zip(shown, column.cells, strict=True)
+    ]
+    return column if column.is_number else replace(column, cells=cells)
+
+
+def _trends(answer: Mapping[str, Any]) -> Iterator[str]:
+    """How the numbers went over time, in blocks, where they are few."""
+    rows, units = answer["rows"], answer["units"]
+    if not rows or "time" not in rows[0]:
+        return
+    measures = [name for name in units if not name.endswith(("_before", "_change"))]
+    found = trends(rows, measures, [name for name in rows[0] if name not in units and name != "time"])
+    if len(found) <= MOST_TRENDS:
+        width = max((cell_len(each.name) for each in found), default=0)
+        for each in found:
+            name = _plain(each.name) + " " * (width - cell_len(each.name))
+            yield f"{name}  {each.line}  {each.lowest:,g} to {each.highest:,g}, last {each.last:,g}"
+
+
 def _column(name: str, units: Mapping[str, str], values: Sequence[Any], zone: ZoneInfo) -> Column:
     if name not in units:
         shown = _steps(values) if name == "time" else [BLANK if value is None else _plain(value) for value in values]
@@ -316,14 +364,17 @@ def _decimals(number: Decimal, kind: type) -> int:
     return min(written, 6)
 
 
-def _steps(values: Sequence[str]) -> list[str]:
+def _steps(values: Sequence[str | None]) -> list[str]:
     """The starts of steps, without the parts that all of them share because they are days, months or years."""
-    starts = [datetime.fromisoformat(value) for value in values]
+    starts = [datetime.fromisoformat(value) for value in values if value is not None]
     forms = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M %z")
     form = next((form for form in forms if all(_is_told(start, form) for start in starts)), forms[-1])
     shown = [start.strftime(form) for start in starts]
     # Twice an hour in the night the clocks go back: then the distance from UTC tells them apart.
-    return shown if len(set(shown)) == len(set(starts)) else [start.strftime(forms[-1]) for start in starts]
+    if len(set(shown)) != len(set(starts)):
+        shown = [start.strftime(forms[-1]) for start in starts]
+    told = iter(shown)
+    return [BLANK if value is None else next(told) for value in values]
 
 
 def _is_told(start: datetime, form: str) -> bool:
@@ -335,6 +386,13 @@ def _notes(answer: Mapping[str, Any], count: int, zone: ZoneInfo) -> Iterator[st
     yield f"{count} {'row' if count == 1 else 'rows'} · {since} to {until} · {answer['timezone']}"
     watermark = answer["watermark"]
     yield f"complete until {_minute(watermark, zone)}" if watermark else "complete until: not known"
+    if compared := answer.get("compared"):
+        since, until = (_minute(compared[name], zone) for name in ("since", "until"))
+        yield f"compared with {since} to {until}"
+        if left_out := compared["flags"].get("steps_left_out"):
+            yield f"{left_out} steps of that have no counterpart"
+    if answer.get("next_cursor"):
+        yield f"next page: --cursor {answer['next_cursor']}"
     if flags := {name: number for name, number in answer["flags"].items() if number}:
         yield "flags: " + ", ".join(f"{name} {number:,}" for name, number in flags.items())
 

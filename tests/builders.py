@@ -6,7 +6,19 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from collector.records import CONSOLE, App, Conversation, Feedback, Message, ModelCall, NodeExecution, Run
+from collector.records import (
+    CONSOLE,
+    TAP,
+    App,
+    Conversation,
+    Feedback,
+    Message,
+    ModelCall,
+    NodeExecution,
+    Request,
+    Run,
+    User,
+)
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 """When everything happens unless a test says otherwise."""
@@ -123,3 +135,14 @@ def a_feedback(**fields: Any) -> Feedback:
         "created_at": NOON,
     }
     return Feedback(**(default | fields))
+
+
+def a_request(**fields: Any) -> Request:
+    """A request to shop that the tap saw answered."""
+    default = {**_TOLD, "source": TAP, "id": "q1", "app_id": "shop", "method": "POST", "route": "/v1/workflows/run"}
+    return Request(**(default | {"status_code": 200, "created_at": NOON} | fields))
+
+
+def a_user(**fields: Any) -> User:
+    """The end user who asks."""
+    return User(**({**_TOLD, "id": "u1", "kind": "end_user", "session_id": "alice"} | fields))

@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from collector.records import CONSOLE, SetAside
@@ -95,9 +97,51 @@ class TestQuery:
         said = dify_metric(*line, "--until", "2026-05", "--store", "t.duckdb", "--json")
         assert said.json["rows"] == [{"time": "2026-05-08T00:00:00+00:00", "runs": 1, "failed_runs": 0}]
 
+    def test_a_comparison_the_rest_the_whole_and_how_it_went(self, dify_metric: Command):
+        line = ("query", "tokens", "--by", "model", "--grain", "day", "--since", "2026-05", "--until", "2026-05")
+        more = ("--compare", "last_year", "--top", "1", "--other", "--totals", "--fill", "zero", "--store", "t.duckdb")
+        said = dify_metric(*line, *more)
+
+        assert said.code == 0
+        assert said.out.splitlines()[-1].split() == ["total", "–", "346", "0", "–"]
+        assert "compared with 2025-05-01 00:00 to 2025-06-01 00:00\n" in said.err
+        assert "tokens qwen2.5:14b  ▁▁▁▁▁▁▁█▁" in said.err
+
+    def test_pages(self, dify_metric: Command):
+        line = ("query", "node_executions", "--by", "node_type", "--limit", "2", "--json", "--store", "t.duckdb")
+        first = dify_metric(*line).json
+        second = dify_metric(*line, "--cursor", first["next_cursor"]).json
+
+        assert [row["node_type"] for row in first["rows"] + second["rows"]] == [
+            "answer",
+            "knowledge-retrieval",
+            "llm",
+            "start",
+        ]
+
+    @pytest.mark.parametrize("form", ["csv", "parquet", "arrow", "json"])
+    def test_a_file_in_every_format(self, dify_metric: Command, tmp_path: Path, form: str):
+        line = ("query", "tokens", "--by", "model", "--store", "t.duckdb", "--format", form)
+        assert dify_metric(*line, "--output", "answer").err == "wrote answer\n"
+        content = (tmp_path / "answer").read_bytes()
+
+        match form:
+            case "csv":
+                assert content == b"model_name,tokens\r\nqwen2.5:14b,346\r\n"
+            case "json":
+                assert json.loads(content)["rows"] == [{"model_name": "qwen2.5:14b", "tokens": 346}]
+            case "parquet":
+                assert pq.read_table(tmp_path / "answer").to_pylist() == [{"model_name": "qwen2.5:14b", "tokens": 346}]
+            case _:
+                assert pa.ipc.open_stream(content).read_all().num_rows == 1
+
     @pytest.mark.parametrize(
         ("line", "told"),
         [
+            (("tokens", "--compare", "never"), "previous, last_week"),
+            (("tokens", "--cursor", "x"), "no cursor"),
+            (("tokens", "--other"), "needs top"),
+            (("tokens", "--format", "xml"), "format"),
             (("token",), "no measure 'token'; did you mean 'tokens'?"),
             (("tokens", "--by", "modle"), "no dimension 'modle'"),
             (("tokens", "--since", "yesterdya"), "yesterdya"),

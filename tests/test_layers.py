@@ -35,7 +35,8 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "companion": frozenset(FOUNDATION),
     "collect": frozenset({*FOUNDATION, "pull", "tap", "store"}),
     "schedule": frozenset({*FOUNDATION, "collect"}),
-    "terminal": frozenset(FOUNDATION),
+    "trend": frozenset(FOUNDATION),
+    "terminal": frozenset({*FOUNDATION, "trend"}),
     "paying": frozenset(FOUNDATION),
     "backfill": frozenset(FOUNDATION),
 }
@@ -105,7 +106,7 @@ def test_every_room_has_its_row():
 
 def test_no_room_knows_itself_by_a_detour():
     order = [*FOUNDATION, "pull", "tap", "store", "measures", "demo", "billing", "reconcile", "faces", "ingest"]
-    order += ["tapping", "companion", "collect", "schedule", "terminal", "paying", "backfill"]
+    order += ["tapping", "companion", "collect", "schedule", "trend", "terminal", "paying", "backfill"]
     assert set(order) == set(MAY_KNOW)
     assert all(MAY_KNOW[room] <= set(order[:place]) for place, room in enumerate(order))
     assert all(may_know(one) < may_know(following) for one, following in pairwise(ABOVE_ALL))

@@ -12,6 +12,7 @@ import pytest
 from rich.cells import cell_len
 
 from collector import terminal
+from collector.errors import SettingsError
 
 ID = "153e7c2a-26a2-40bd-ab12-87fff52ddf5d"
 PERIOD = {"since": "2026-11-19T16:00:00+00:00", "until": "2026-11-20T16:00:00+00:00"}
@@ -169,3 +170,44 @@ def test_bars_are_drawn_on_a_terminal_only(capsys: pytest.CaptureFixture[str]):
     with terminal.progress() as tell:
         tell("runs", 1, 10)
     assert capsys.readouterr().err == ""
+
+
+def test_the_rest_and_the_whole_stand_below(capsys: pytest.CaptureFixture[str]):
+    rows = [{"time": f"2026-11-{day}T00:00:00+08:00", "app_id": "shop", "tokens": day} for day in (19, 20)]
+    other = [{"time": "2026-11-20T00:00:00+08:00", "app_id": None, "tokens": 5}]
+    totals = [{"time": None, "app_id": None, "tokens": 44}]
+    terminal.show_answer(an_answer(*rows, other=other, totals=totals))
+    said = capsys.readouterr()
+
+    assert said.out.splitlines() == [
+        "time        app_id  tokens",
+        "2026-11-19  shop        19",
+        "2026-11-20  shop        20",
+        "2026-11-20  other        5",
+        "total       –           44",
+    ]
+    assert "tokens shop  ██  19 to 20, last 20\n" in said.err
+
+
+def test_a_comparison_says_with_what(capsys: pytest.CaptureFixture[str]):
+    compared = {"since": PERIOD["since"], "until": PERIOD["until"], "flags": {"steps_left_out": 1}}
+    terminal.show_answer(an_answer({"tokens": 1, "tokens_before": 2}, compared=compared, next_cursor="abc"))
+    said = capsys.readouterr().err.splitlines()
+
+    assert said[-3:] == [
+        "compared with 2026-11-20 00:00 to 2026-11-21 00:00",
+        "1 steps of that have no counterpart",
+        "next page: --cursor abc",
+    ]
+
+
+def test_of_many_groups_no_trend_is_drawn(capsys: pytest.CaptureFixture[str]):
+    days = [f"2026-11-{day}T00:00:00+08:00" for day in (19, 20)]
+    terminal.show_answer(an_answer(*({"time": day, "app_id": f"a{n}", "tokens": n} for day in days for n in range(13))))
+    assert "▁" not in capsys.readouterr().err
+
+
+def test_a_file_format_is_not_written_onto_a_terminal(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdout", Tty())
+    with pytest.raises(SettingsError, match="--output"):
+        terminal.write(b"PAR1\0", None)

@@ -17,8 +17,8 @@ from typing import Self, TypeAlias
 from collector.faces.families import Family
 from collector.failures import ERROR_CLASSES
 from collector.measures.ask import Moment, Query
+from collector.measures.by_call import IS_DEBUG
 from collector.measures.catalogue import CATALOGUE
-from collector.measures.dimensions import IS_DEBUG
 from collector.measures.fragments import has_column
 from collector.measures.measure import Kind, Measure
 from collector.measures.query import Rows, totals

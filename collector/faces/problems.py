@@ -28,6 +28,20 @@ class Problem(BaseModel):
     detail: str = Field(description="What was wrong, and what to do.")
     field: str | None = Field(None, description="The parameter at fault.")
     choices: list[str] | None = Field(None, description="What could stand there instead.")
+    remedy: str | None = Field(None, description="What to do about it.")
+
+
+REMEDIES = {
+    "measure": "GET /api/v1/measures lists every measure with its title and formula",
+    "by": "GET /api/v1/measures lists the dimensions of each measure",
+    "where": "write dimension:value, dimension^beginning, dimension~part or dimension>=number, ! before it for all but",
+    "since": "write a span back (7d), a year, month (2025-06), week (2025-W23), day, instant, or all",
+    "until": "write a year, month (2025-06), week (2025-W23), day (each meant whole), an instant, or now",
+    "tz": "write an IANA name such as Asia/Shanghai or UTC",
+    "order": "write columns of the answer, - before one that goes down",
+    "format": "write json, csv, parquet or arrow, or leave it away and send Accept",
+}
+"""What to do about a parameter, where the error does not know better."""
 
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, object]] = {
@@ -43,11 +57,23 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, object]] = {
 
 
 def problem(
-    status: int, title: str, detail: str, *, field: str | None = None, choices: Iterable[str] = ()
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    field: str | None = None,
+    choices: Iterable[str] = (),
+    remedy: str | None = None,
 ) -> JSONResponse:
     """A problem as an answer."""
     told = Problem(
-        type="about:blank", title=title, status=status, detail=detail, field=field, choices=list(choices) or None
+        type="about:blank",
+        title=title,
+        status=status,
+        detail=detail,
+        field=field,
+        choices=list(choices) or None,
+        remedy=remedy or REMEDIES.get(field or ""),
     )
     return JSONResponse(told.model_dump(exclude_none=True), status_code=status, media_type=MEDIA_TYPE)
 
@@ -63,7 +89,14 @@ def answer_problems(app: FastAPI) -> None:
 
 async def _query_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, QueryError)  # noqa: S101
-    return problem(400, "The question has no answer", str(error), field=error.field, choices=error.choices)
+    return problem(
+        400,
+        "The question has no answer",
+        str(error),
+        field=error.field,
+        choices=error.choices,
+        remedy=error.remedy,
+    )
 
 
 async def _store_error(_: Request, error: Exception) -> Response:

@@ -16,8 +16,11 @@ from collector.faces.families import (
     WINDOWS,
     Family,
 )
+from collector.faces.statistics.table import STATISTICS
 from collector.measures.catalogue import CATALOGUE
-from collector.measures.dimensions import Dimension
+from collector.measures.chinese import help_zh
+from collector.measures.dimension import Dimension
+from collector.measures.formula import formula, sources
 from collector.measures.measure import Measure
 from collector.quirks import QUIRKS, Quirk
 from collector.settings import Setting
@@ -26,7 +29,7 @@ _HEAD = """\
 # Reference
 
 Written by `dify-metric generate`; what stands here is what the program knows: [measures](#measures),
-[dimensions](#dimensions), [Prometheus families](#prometheus) and [settings](#settings).
+[dimensions](#dimensions), [statistics](#statistics), [Prometheus families](#prometheus) and [settings](#settings).
 """
 
 _MEASURES = """\
@@ -35,7 +38,17 @@ _MEASURES = """\
 Ask for one with `dify-metric query NAME --by DIMENSION --grain day --since 7d` or
 `GET /api/v1/query?measure=NAME&by=DIMENSION&grain=day&since=7d`. Asking for `response_time` asks for its mean and
 percentiles at once. What *adds up* may be summed over days and apps; for the rest, ask for the period you mean.
-Console test runs are left out unless you ask for them (`include_debug`). Money is always split by `currency`.
+Console test runs are left out unless you ask for them (`include_debug`). Money is always split by `currency`; to see
+it beside what knows no currency, ask for one: `cost_usd`, `cost_cny`. *From* says who can bring the facts: any of them.
+"""
+
+_STATISTICS = """\
+## Statistics
+
+Each under `/api/v1/`, over the measures above: the last 30 days (tasks: 24 hours) by the step named, unless a request
+says otherwise. All take the parameters of `/api/v1/query` but `measure`: `since`, `until`, `tz`, `grain`, `by`,
+`where`, `compare`, `fill`, `top`, `other`, `totals`, `order`, `limit`, `cursor`, `format`; lists take `search` as well
+and come in pages of 50. Cost is a column for each currency: `cost_usd`, `cost_cny`.
 """
 
 _PROMETHEUS = """\
@@ -87,7 +100,7 @@ Told: TypeAlias = tuple[str, str, str, str]
 def reference(settings: Iterable[Setting], told: Iterable[Told] = ()) -> str:
     """The whole page. `told` are the tap's own families."""
     families = [*_families(), *_told(told)]
-    return "\n".join([_HEAD, *_measures(), *_dimensions(), *families, *_quirks(), *_settings(settings)])
+    return "\n".join([_HEAD, *_measures(), *_dimensions(), *_statistics(), *families, *_quirks(), *_settings(settings)])
 
 
 def _measures() -> list[str]:
@@ -108,7 +121,7 @@ def _of_subject(measures: Sequence[Measure]) -> list[str]:
     return [
         f"By {_names(shared)}.",
         "",
-        *_table("measure", "title", "标题", "unit", "adds up", "what it is", "also by"),
+        *_table("measure", "title", "标题", "unit", "adds up", "what it is", "定义", "formula", "from", "also by"),
         *rows,
     ]
 
@@ -122,7 +135,17 @@ def _measure(measures: Sequence[Measure], shared: Sequence[Dimension]) -> str:
     also = [each for each in first.by if each not in shared]
     adds_up = "yes" if first.adds_up else "no"
     names = ", ".join(f"`{measure.name}`" for measure in measures)
-    return _row(names, title, title_zh, first.unit, adds_up, first.help, _names(also))
+    told = formula(first, CATALOGUE)
+    if first.family:
+        told = told.replace("mean of", f"{', '.join(_shape(measure) for measure in measures)} of", 1)
+    origin = ", ".join(sources(first))
+    return _row(
+        names, title, title_zh, first.unit, adds_up, first.help, help_zh(first) or "", f"`{told}`", origin, _names(also)
+    )
+
+
+def _shape(measure: Measure) -> str:
+    return measure.name.removeprefix(f"{measure.family}_")
 
 
 def _subject(measure: Measure) -> str:
@@ -134,8 +157,27 @@ def _subject(measure: Measure) -> str:
 
 
 def _dimensions() -> list[str]:
-    rows = (_row(f"`{each.name}`", each.title, each.title_zh, each.help) for each in CATALOGUE.dimensions)
-    return ["## Dimensions", "", *_table("dimension", "title", "标题", "what it is"), *rows, ""]
+    rows = (
+        _row(f"`{each.name}`", each.title, each.title_zh, each.help, help_zh(each) or "")
+        for each in CATALOGUE.dimensions
+    )
+    return ["## Dimensions", "", *_table("dimension", "title", "标题", "what it is", "定义"), *rows, ""]
+
+
+def _statistics() -> list[str]:
+    rows = (
+        _row(
+            f"`{each.path}`",
+            each.title,
+            each.title_zh,
+            each.grain,
+            ", ".join(f"`{name}`" for name in (*each.measures, *(("cost_…",) if each.has_money else ()))),
+            ", ".join(f"`{name}`" for name in each.by),
+            f"`?{each.example}`",
+        )
+        for each in STATISTICS
+    )
+    return [_STATISTICS, *_table("path", "title", "标题", "step", "measures", "by", "for example"), *rows, ""]
 
 
 def _families() -> list[str]:

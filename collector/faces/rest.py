@@ -1,4 +1,4 @@
-"""The REST face: a question as URL parameters in, an answer as JSON or CSV out; and whether we are alive and ready.
+"""The REST face: questions as URL parameters in, answers in the wanted format out; and whether we are alive and ready.
 
 It reads no table itself: every number is a query to the catalogue, run in the thread pool so that a slow one holds up
 nobody. Errors are problem details (RFC 9457) that name the field and what could stand there instead.
@@ -6,8 +6,6 @@ nobody. Errors are problem details (RFC 9457) that name the field and what could
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -22,12 +20,13 @@ from collector.access import Scope
 from collector.errors import StoreError
 from collector.faces import rest_models as models
 from collector.faces.admission import Admission
-from collector.faces.asked import answered
-from collector.faces.cells import cell
+from collector.faces.answers import ANSWER_RESPONSES, respond
+from collector.faces.asking import Asker
 from collector.faces.guard import guard, needs, open_to_all, visitor
 from collector.faces.problems import PROBLEM_RESPONSES, answer_problems, problem
 from collector.faces.rest_page import CONTENT_POLICY, page
-from collector.measures.answer import Answer, plain
+from collector.faces.statistics import routes as statistics
+from collector.measures.answer import plain
 from collector.measures.catalogue import CATALOGUE, Catalogue
 from collector.measures.query import Query as Question
 from collector.measures.query import Rows, run
@@ -61,6 +60,7 @@ def application(
     )
     guard(app, admission or Admission(clock=clock))
     app.include_router(router(rows, clock, timezone=timezone, catalogue=catalogue))
+    app.include_router(statistics.router(rows, clock, timezone=timezone, catalogue=catalogue))
     answer_problems(app)
 
     @app.get("/openapi.json", include_in_schema=False, dependencies=[needs(Scope.READ)])
@@ -84,16 +84,13 @@ def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalo
         "/api/v1/query",
         summary="Ask the catalogue · 查询指标",
         response_model=models.AnswerBody,
-        responses={**PROBLEM_RESPONSES, 200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+        responses={**PROBLEM_RESPONSES, **ANSWER_RESPONSES},
         tags=["measures"],
         dependencies=[needs(Scope.READ)],
     )
     def query(asked: Annotated[models.Asked, Query()], request: Request) -> Response:
         """Measures over a period, by step and dimension. What is not known is null; money is text with every digit."""
-        answer = answered(asked, rows, clock(), timezone=timezone, catalogue=catalogue)
-        if asked.format == "csv" or (not asked.format and "text/csv" in request.headers.get("accept", "")):
-            return _as_csv(answer)
-        return Response(msgspec.json.encode(answer.plain()), media_type="application/json")
+        return respond(Asker(rows, clock(), timezone, catalogue).answered(asked), request, asked.format)
 
     @routes.get(
         "/api/v1/measures",
@@ -145,19 +142,3 @@ def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalo
         return JSONResponse({"status": "ready", "pulls": lines})
 
     return routes
-
-
-def _as_csv(answer: Answer) -> Response:
-    """One line per row; what a JSON answer says beside its rows stands in the headers."""
-    text = io.StringIO(newline="")
-    lines = csv.writer(text)
-    lines.writerow(answer.columns)
-    lines.writerows([cell(row[name]) for name in answer.columns] for row in answer.rows)
-    told = answer.plain()
-    headers = {
-        "X-Period": f"{answer.period.start.isoformat()}/{answer.period.end.isoformat()}",
-        "X-Time-Zone": answer.timezone,
-        "X-Watermark": str(told["watermark"] or ""),
-        "X-Flags": ",".join(f"{name}={how_many}" for name, how_many in answer.flags.items()),
-    }
-    return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

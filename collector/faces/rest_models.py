@@ -9,9 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from collector.measures.ask import Fill
 from collector.measures.catalogue import Catalogue
-from collector.measures.dimensions import ALIASES, Dimension
-from collector.measures.measure import Flag, Measure
-from collector.period import Grain
+from collector.measures.chinese import help_zh
+from collector.measures.dimension import Dimension
+from collector.measures.dimensions import ALIASES
+from collector.measures.flags import Flag
+from collector.measures.formula import formula, sources
+from collector.measures.measure import Measure
+from collector.period import Compare, Grain
 
 Value = int | float | str | bool | None
 
@@ -40,8 +44,8 @@ class Asked(BaseModel):
     where: Annotated[
         list[str],
         Field(
-            description="Filter dimension:value. Repeated for one dimension: either; !dimension:value: any but this; "
-            "nothing after the colon: not known · 过滤条件"
+            description="Filter dimension:value; repeated for one dimension: either; nothing after it: not known. "
+            "Also dimension^beginning, dimension~part of it, dimension>=number; ! before it: all but these · 过滤条件"
         ),
     ] = []
     fill: Annotated[str, Field(description=f"Steps without facts: {', '.join(Fill)} · 补齐空档")] = Fill.NONE.value
@@ -51,8 +55,19 @@ class Asked(BaseModel):
         int | None,
         Field(ge=1, description="Only the groups biggest in the first measure over the whole period · 前 N 名"),
     ] = None
+    other: Annotated[
+        bool, Field(description="With top: sum up the groups it leaves out, where they add up · 其余合计")
+    ] = False
+    totals: Annotated[bool, Field(description="The whole period without by and grain as well · 总计")] = False
+    compare: Annotated[str, Field(description=f"Set an earlier period beside: {', '.join(Compare)} · 同比、环比")] = ""
+    cursor: Annotated[
+        str, Field(description="next_cursor of the page before; everything else as it was asked then · 翻页游标")
+    ] = ""
     include_debug: Annotated[bool, Field(description="Count the console's test runs too · 包含调试")] = False
-    format: Annotated[Literal["", "json", "csv"], Field(description="json, or csv · 返回格式")] = ""
+    format: Annotated[
+        Literal["", "json", "csv", "parquet", "arrow"],
+        Field(description="json, csv, parquet or arrow; else as Accept says · 返回格式"),
+    ] = ""
 
 
 class Covered(BaseModel):
@@ -60,6 +75,13 @@ class Covered(BaseModel):
 
     since: datetime
     until: datetime
+
+
+class ComparedWith(Covered):
+    """The earlier period of a comparison · 对比区间"""
+
+    compare: Compare
+    flags: dict[str, int] = Field(description="As `flags`, of its facts; steps_left_out have no counterpart.")
 
 
 class AnswerBody(BaseModel):
@@ -72,6 +94,10 @@ class AnswerBody(BaseModel):
     watermark: datetime | None = Field(description="Everything created before this is in; null before the first pull.")
     flags: dict[str, int] = Field(description="How many facts a reader should know about; see /api/v1/measures.")
     units: dict[str, str] = Field(description="Measure -> unit; of `currency`, see the row's currency.")
+    other: list[dict[str, Value]] = Field([], description="The groups that top left out, summed, for each step.")
+    totals: list[dict[str, Value]] = Field([], description="The whole period without by and grain.")
+    compared: ComparedWith | None = Field(None, description="What <measure>_before and <measure>_change are about.")
+    next_cursor: str | None = Field(None, description="Send it as cursor for the next page; absent on the last.")
 
 
 class MeasureEntry(BaseModel):
@@ -81,8 +107,11 @@ class MeasureEntry(BaseModel):
     title: str
     title_zh: str
     help: str
+    help_zh: str | None
     unit: str
     kind: str
+    formula: str = Field(description="How it is worked out; tables are the kinds of fact.")
+    sources: list[str] = Field(description="Who can bring what it needs: any of them.")
     adds_up: bool = Field(description="Whether days and apps sum to the whole.")
     dimensions: list[str]
     always_by: list[str]
@@ -97,7 +126,9 @@ class DimensionEntry(BaseModel):
     title: str
     title_zh: str
     help: str
+    help_zh: str | None
     kind: str
+    adds_up: bool = Field(description="Whether a fact has one value; of several it counts under each.")
     aliases: list[str]
 
 
@@ -118,6 +149,7 @@ class Listing(BaseModel):
     flags: list[FlagEntry]
     grains: list[str]
     fills: list[str]
+    comparisons: list[str]
 
 
 class Alive(BaseModel):
@@ -147,19 +179,23 @@ def listing(catalogue: Catalogue) -> dict[str, object]:
     """The catalogue as GET /api/v1/measures tells it."""
     flags = {flag.name: flag for measure in catalogue for flag in measure.flags}
     return {
-        "measures": [_measure(measure) for measure in catalogue],
+        "measures": [_measure(measure, catalogue) for measure in catalogue],
         "dimensions": [_dimension(dimension) for dimension in catalogue.dimensions],
         "flags": [_titles(flag) for flag in flags.values()],
         "grains": list(Grain),
         "fills": list(Fill),
+        "comparisons": list(Compare),
     }
 
 
-def _measure(measure: Measure) -> dict[str, object]:
+def _measure(measure: Measure, catalogue: Catalogue) -> dict[str, object]:
     return {
         **_titles(measure),
+        "help_zh": help_zh(measure),
         "unit": measure.unit,
         "kind": measure.kind,
+        "formula": formula(measure, catalogue),
+        "sources": sources(measure),
         "adds_up": measure.adds_up,
         "dimensions": [dimension.name for dimension in measure.by],
         "always_by": [dimension.name for dimension in measure.always_by],
@@ -170,7 +206,13 @@ def _measure(measure: Measure) -> dict[str, object]:
 
 def _dimension(dimension: Dimension) -> dict[str, object]:
     aliases = [alias for alias, name in ALIASES.items() if name == dimension.name]
-    return {**_titles(dimension), "kind": dimension.kind.__name__, "aliases": aliases}
+    return {
+        **_titles(dimension),
+        "help_zh": help_zh(dimension),
+        "kind": dimension.kind.__name__,
+        "adds_up": dimension.members is None,
+        "aliases": aliases,
+    }
 
 
 def _titles(entry: Measure | Dimension | Flag) -> dict[str, object]:

@@ -6,15 +6,33 @@ What comes in are rows by name; what goes out is an Answer, also as plain JSON v
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeAlias
 
-from collector.measures.ask import TIME, Order, Query
-from collector.period import Grain, Period
+from collector.measures.ask import Query
+from collector.measures.dimension import Dimension
+from collector.measures.measure import Measure
+from collector.period import Compare, Grain, Period
 
 Row: TypeAlias = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """The earlier period that an answer holds its own against, and the flags of its facts.
+
+    `steps_left_out` among the flags: so many steps of it have no counterpart, as the 31st has none in a shorter month.
+    """
+
+    compare: Compare
+    period: Period
+    flags: dict[str, int]
+
+    def plain(self) -> dict[str, object]:
+        """For JSON."""
+        return {"compare": str(self.compare), **span_of(self.period), "flags": self.flags}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +42,10 @@ class Answer:
     Instants are aware, in the period's zone; money is Decimal; what is not known is None. `watermark`: everything
     created before it is in; None when no pull has completed. `flags` counts what a reader should know (the
     catalogue's flags), and under `rows_left_out` and `groups_left_out` what `limit` and `top` cut off.
+
+    Where it was asked for: `other` sums the groups that `top` left out, for each step, and has null in what does not
+    add up; `totals` is the whole period without `by` and `grain`; both have null in the dimensions. `next_cursor`
+    stands where rows were left out and asks for the next ones.
     """
 
     columns: tuple[str, ...]
@@ -33,6 +55,12 @@ class Answer:
     watermark: datetime | None
     flags: dict[str, int]
     units: dict[str, str]
+    measures: tuple[Measure, ...] = ()
+    by: tuple[Dimension, ...] = ()
+    other: list[Row] | None = None
+    totals: list[Row] | None = None
+    compared: Compared | None = None
+    next_cursor: str | None = field(default=None, compare=False)
 
     @property
     def timezone(self) -> str:
@@ -40,16 +68,20 @@ class Answer:
         return self.period.zone.key
 
     def plain(self) -> dict[str, object]:
-        """For JSON: instants as ISO 8601, money as text, so that no digit is lost."""
-        return {
-            "rows": [{name: plain(value) for name, value in row.items()} for row in self.rows],
-            "period": {"since": self.period.start.isoformat(), "until": self.period.end.isoformat()},
+        """For JSON: instants as ISO 8601, money as text, so that no digit is lost. What was not asked is not there."""
+        told: dict[str, object] = {
+            "rows": _plain(self.rows),
+            "period": span_of(self.period),
             "timezone": self.timezone,
             "grain": str(self.grain),
             "watermark": plain(self.watermark),
             "flags": self.flags,
             "units": self.units,
         }
+        told |= {"other": _plain(self.other)} if self.other is not None else {}
+        told |= {"totals": _plain(self.totals)} if self.totals is not None else {}
+        told |= {"compared": self.compared.plain()} if self.compared else {}
+        return told | ({"next_cursor": self.next_cursor} if self.next_cursor else {})
 
 
 def plain(value: object) -> object:
@@ -59,20 +91,21 @@ def plain(value: object) -> object:
     return format(value, "f") if isinstance(value, Decimal) else value
 
 
-def key_names(query: Query) -> tuple[str, ...]:
-    """The columns that tell rows apart."""
-    return (*((TIME,) if query.grain is not Grain.NONE else ()), *(dimension.name for dimension in query.by))
+def span_of(period: Period) -> dict[str, str]:
+    """A period for JSON: half-open, in UTC."""
+    return {"since": period.start.isoformat(), "until": period.end.isoformat()}
 
 
 def put_in_order(found: Iterable[Row], query: Query) -> list[Row]:
-    """As the query says, then by time and dimensions; what is not known comes last, whichever way the rest goes."""
-    orders = query.order
-    if not orders and query.top is not None and query.grain is Grain.NONE:
-        orders = (Order(query.measures[0].name, is_descending=True),)
+    """As the query says; what is not known comes last, whichever way the rest goes."""
     rows = list(found)
-    for order in reversed((*orders, *(Order(name) for name in key_names(query)))):
+    for order in reversed(query.sorting):
         known = [row for row in rows if row[order.by] is not None]
         unknown = [row for row in rows if row[order.by] is None]
         known.sort(key=lambda row, by=order.by: row[by], reverse=order.is_descending)  # type: ignore[misc]
         rows = known + unknown
     return rows
+
+
+def _plain(rows: Iterable[Row]) -> list[Row]:
+    return [{name: plain(value) for name, value in row.items()} for row in rows]

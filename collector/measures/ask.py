@@ -11,13 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from hashlib import sha256
 from typing import Self
 
 from collector.errors import QueryError
 from collector.measures.catalogue import CATALOGUE, Catalogue
-from collector.measures.dimensions import Dimension
-from collector.measures.measure import Measure
-from collector.period import Grain, Period
+from collector.measures.dimension import Dimension
+from collector.measures.filters import Filter, filters
+from collector.measures.measure import INSTANT, Measure
+from collector.period import Compare, Grain, Period
 
 TIME = "time"
 """The column of an answer that says where its step starts."""
@@ -25,7 +27,12 @@ TIME = "time"
 LONGEST = timedelta(days=36525)
 """The longest period: finding the clock changes in it takes time."""
 
-_BOOLEANS = {"true": True, "false": False}
+MOST_MEASURES, MOST_DIMENSIONS = 200, 10
+"""More in one question are refused: nobody reads so wide a table."""
+
+BEFORE, CHANGE = "_before", "_change"
+"""What is put behind a measure's name: its value in the period compared with, and how much it grew since (0.5: by
+half)."""
 
 
 class Fill(StrEnum):
@@ -33,6 +40,7 @@ class Fill(StrEnum):
 
     NONE = "none"  # no row
     ZERO = "zero"  # a row: 0 in what adds up, null in what does not
+    NULL = "null"  # a row without numbers
 
 
 class Moment(StrEnum):
@@ -43,20 +51,20 @@ class Moment(StrEnum):
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Keep the facts whose dimension has (or, negated, has not) one of the values; None is "not known"."""
-
-    dimension: Dimension
-    values: tuple[object, ...]
-    is_negated: bool = False
-
-
-@dataclass(frozen=True)
 class Order:
-    """Sort an answer by a measure, a dimension or TIME."""
+    """Sort an answer by one of its columns."""
 
     by: str
     is_descending: bool = False
+
+
+@dataclass(frozen=True)
+class After:
+    """Go on behind a row: the values it had in the columns that rows are sorted by (`sorting`)."""
+
+    row: tuple[object, ...]
+    question: str  # of which it is the answer's: Query.fingerprint
+    seen: int = 0  # rows on this page and those before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +72,9 @@ class Query:
     """One question to the catalogue. Raises QueryError when its parts do not fit each other.
 
     `by` gets the dimensions a measure must be split by (money: the currency) by itself. `top` keeps the groups that
-    are biggest in the first measure over the whole period; `limit` the first rows after sorting.
+    are biggest in the first measure over the whole period, `other` sums up the rest of them; `limit` keeps the first
+    rows after sorting, those after the row of `after`. `compare` sets an earlier period beside; `totals` wants the
+    answer for the whole period, without `by` and `grain`, as well.
     """
 
     measures: tuple[Measure, ...]
@@ -75,6 +85,10 @@ class Query:
     order: tuple[Order, ...] = ()
     limit: int | None = None
     top: int | None = None
+    after: After | None = None
+    other: bool = False
+    totals: bool = False
+    compare: Compare | None = None
     fill: Fill = Fill.NONE
     moment: Moment = Moment.CREATED
     include_debug: bool = False
@@ -86,11 +100,15 @@ class Query:
         object.__setattr__(self, "by", tuple(dict.fromkeys((*self.by, *forced))))
         self._check_fit()
         self._check_order()
-        if self.period.end - self.period.start > LONGEST:
-            raise QueryError("a period longer than a hundred years has no answer", field="since")
-        for name in ("limit", "top"):
-            if (bound := getattr(self, name)) is not None and bound < 1:
-                raise QueryError(f"{name} wants a number, 1 or more, got {bound}", field=name)
+        self._check_size()
+        if self.other and self.top is None:
+            raise QueryError("other is what top leaves out: it needs top", field="other", remedy="add top=10")
+        if self.after is not None and self.after.question != self.fingerprint:
+            raise QueryError(
+                "the cursor belongs to another question",
+                field="cursor",
+                remedy="ask the question of before unchanged, but for cursor and limit; or begin again without cursor",
+            )
 
     @classmethod
     def of(
@@ -104,6 +122,10 @@ class Query:
         order: str | Iterable[str] = (),
         limit: int | None = None,
         top: int | None = None,
+        after: After | None = None,
+        other: bool = False,
+        totals: bool = False,
+        compare: str | None = None,
         fill: str = Fill.NONE,
         moment: str = Moment.CREATED,
         include_debug: bool = False,
@@ -111,19 +133,22 @@ class Query:
     ) -> Self:
         """What people write -> Query. Names may be a list or one text with commas between them.
 
-        `where` is `{"app_id": ["a", "b"], "!status": "failed"}` or texts like `app:a` and `!status:failed`; the same
-        dimension twice means either value, nothing after the colon means "not known". `order` is names, `-` before
-        one that goes down.
+        `where` is `{"app_id": ["a", "b"], "!status": "failed"}` or texts like `app:a`, `!status:failed`, `model^gpt-`
+        and `status_code>=500`: see `collector.measures.filters`. `order` is names, `-` before one that goes down.
         """
         return cls(
             measures=catalogue.measures(_names(measures)),
             period=period,
             by=tuple(dict.fromkeys(catalogue.dimension(name) for name in _names(by))),
             grain=Grain.named(grain),
-            where=_filters(where, catalogue),
+            where=filters(where, catalogue),
             order=tuple(_order(name, catalogue) for name in _names(order)),
             limit=limit,
             top=top,
+            after=after,
+            other=other,
+            totals=totals,
+            compare=Compare.named(compare) if compare else None,
             fill=_fill(fill),
             moment=Moment(moment),
             include_debug=include_debug,
@@ -136,6 +161,54 @@ class Query:
             dimension.name == "is_debug" for dimension in (*self.by, *(each.dimension for each in self.where))
         )
 
+    @property
+    def sorting(self) -> tuple[Order, ...]:
+        """By what rows are sorted: as asked, else the biggest first of a `top`; then by time and dimensions."""
+        orders = self.order
+        if not orders and self.top is not None and self.grain is Grain.NONE:
+            orders = (Order(self.measures[0].name, is_descending=True),)
+        return (*orders, *(Order(name) for name in self.keys))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that tell rows apart."""
+        return (*((TIME,) if self.grain is not Grain.NONE else ()), *(dimension.name for dimension in self.by))
+
+    @property
+    def apart(self) -> tuple[int, ...]:
+        """The places in `by` of the dimensions that are never summed over: the currency of money."""
+        forced = {dimension for measure in self.measures for dimension in _forced(measure)}
+        return tuple(place for place, dimension in enumerate(self.by) if dimension in forced)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The columns after those: each measure, beside it what it was before and how it changed."""
+        if self.compare is None:
+            return tuple(measure.name for measure in self.measures)
+        return tuple(name for measure in self.measures for name in compared(measure))
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same question, whatever part of the answer is wanted."""
+        told = [
+            [[each.name for each in self.measures], [each.name for each in self.by]],
+            [[each.dimension.name, each.match, each.is_negated, *each.values] for each in self.where],
+            [[each.by, each.is_descending] for each in self.order],
+            [self.period.start, self.period.end, self.period.zone.key, self.grain, self.compare, self.moment],
+            [self.top, self.other, self.fill, self.include_debug],
+        ]
+        return sha256(repr(told).encode()).hexdigest()[:16]
+
+    def _check_size(self) -> None:
+        if self.period.end - self.period.start > LONGEST:
+            raise QueryError("a period longer than a hundred years has no answer", field="since")
+        for name in ("limit", "top"):
+            if (bound := getattr(self, name)) is not None and bound < 1:
+                raise QueryError(f"{name} wants a number, 1 or more, got {bound}", field=name)
+        for field, asked, most in (("measure", self.measures, MOST_MEASURES), ("by", self.by, MOST_DIMENSIONS)):
+            if len(asked) > most:
+                raise QueryError(f"{len(asked)} are more than an answer has: at most {most}", field=field)
+
     def _check_fit(self) -> None:
         asked = [("by", dimension) for dimension in self.by]
         asked += [("where", each.dimension) for each in self.where]
@@ -147,8 +220,7 @@ class Query:
                 raise QueryError(f"{measure.name} is of now and has no steps; ask it without a grain", field="grain")
 
     def _check_order(self) -> None:
-        columns = [*((TIME,) if self.grain is not Grain.NONE else ()), *(each.name for each in self.by)]
-        columns += [measure.name for measure in self.measures]
+        columns = (*self.keys, *self.numbers)
         for order in self.order:
             if order.by not in columns:
                 raise QueryError(
@@ -171,6 +243,12 @@ def _forced(measure: Measure) -> tuple[Dimension, ...]:
     return (*measure.always_by, *(dimension for part in measure.parts for dimension in _forced(part)))
 
 
+def compared(measure: Measure) -> tuple[str, ...]:
+    """The columns of a measure that is compared; instants do not grow."""
+    names = (measure.name, measure.name + BEFORE)
+    return names if measure.unit == INSTANT else (*names, measure.name + CHANGE)
+
+
 def _names(written: str | Iterable[str]) -> list[str]:
     parts = [written] if isinstance(written, str) else list(written)
     return [name for part in parts for name in (piece.strip() for piece in part.split(",")) if name]
@@ -188,43 +266,3 @@ def _fill(written: str) -> Fill:
         return Fill(written)
     except ValueError:
         raise QueryError(f"no fill {written!r}; there are {', '.join(Fill)}", field="fill", choices=Fill) from None
-
-
-def _filters(written: Mapping[str, object] | Iterable[str], catalogue: Catalogue) -> tuple[Filter, ...]:
-    pairs = _spread(written) if isinstance(written, Mapping) else [_pair(each) for each in written if each]
-    found: dict[tuple[Dimension, bool], list[object]] = {}
-    for name, value in pairs:
-        dimension = catalogue.dimension(name.removeprefix("!"), field="where")
-        found.setdefault((dimension, name.startswith("!")), []).append(_value(value, dimension))
-    return tuple(Filter(dimension, tuple(values), negated) for (dimension, negated), values in found.items())
-
-
-def _spread(written: Mapping[str, object]) -> list[tuple[str, object]]:
-    return [
-        (name, value)
-        for name, values in written.items()
-        for value in (values if isinstance(values, list | tuple | set | frozenset) else [values])
-    ]
-
-
-def _pair(written: str) -> tuple[str, str]:
-    name, colon, value = written.partition(":")
-    if not colon:
-        raise QueryError(f"where wants dimension:value, such as app:shop, got {written[:80]!r}", field="where")
-    return name.strip(), value.strip()
-
-
-def _value(value: object, dimension: Dimension) -> object:
-    if value is None or value == "":
-        return None
-    if dimension.kind is bool:
-        found = _BOOLEANS.get(str(value).lower())
-        if found is None:
-            raise QueryError(f"{dimension.name} is true or false, got {str(value)[:80]!r}", field="where")
-        return found
-    if dimension.kind is int:
-        try:
-            return int(str(value))
-        except ValueError:
-            raise QueryError(f"{dimension.name} is a whole number, got {str(value)[:80]!r}", field="where") from None
-    return str(value)

@@ -6,13 +6,10 @@ An estimate stands for the calls of a run whose nodes told no usage; answers tha
 
 from __future__ import annotations
 
-from collector.measures.dimensions import CURRENCY
+from collector.measures.by_call import CURRENCY
+from collector.measures.flags import DEBUG_UNKNOWN_CALLS, ESTIMATED, UNPRICED, USAGE_UNKNOWN
 from collector.measures.measure import (
     CURRENCY_UNIT,
-    DEBUG_UNKNOWN_CALLS,
-    ESTIMATED,
-    UNPRICED,
-    USAGE_UNKNOWN,
     count,
     ratio,
     spread,

@@ -6,14 +6,29 @@ what was probably meant. Nothing here runs a query.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import TypeVar
 
 from collector.errors import QueryError
-from collector.measures import apps, calls, dify, events, knowledge, messages, pulls, queues, requests, runs
-from collector.measures.dimensions import ALIASES, DIMENSIONS, Dimension
-from collector.measures.measure import Measure
+from collector.measures import (
+    apps,
+    calls,
+    dify,
+    events,
+    invocations,
+    knowledge,
+    messages,
+    pulls,
+    queues,
+    requests,
+    runs,
+    users,
+)
+from collector.measures.dimension import Dimension
+from collector.measures.dimensions import ALIASES, DIMENSIONS
+from collector.measures.measure import Measure, amount
 
 _Entry = TypeVar("_Entry", Measure, Dimension)
 
@@ -26,6 +41,7 @@ class Catalogue:
     def __init__(self, measures: Iterable[Measure], dimensions: Iterable[Dimension]) -> None:
         self._measures = _by_name(measures)
         self._dimensions = _by_name(dimensions)
+        self._amounts: dict[str, Measure] = {}
         self._families: dict[str, tuple[Measure, ...]] = {}
         for measure in self:
             if measure.family:
@@ -48,10 +64,18 @@ class Catalogue:
 
     def measure(self, name: str) -> Measure:
         """The measure of that name. Raises QueryError."""
-        found = self._measures.get(name)
+        found = self._measures.get(name) or self._in_one_currency(name)
         if found is None:
             raise _unknown("measure", name, [*self._measures, *self._families], len(self), field="measure")
         return found
+
+    def _in_one_currency(self, name: str) -> Measure | None:
+        """`cost_usd`: money in one currency, which splits by whatever else does. The same entry each time."""
+        of, _, currency = name.rpartition("_")
+        money = self._measures.get(of)
+        if money is None or not money.is_money or not re.fullmatch("[a-z]{3}", currency):
+            return None
+        return self._amounts.setdefault(name, amount(money, currency.upper()))
 
     def measures(self, names: Iterable[str]) -> tuple[Measure, ...]:
         """The measures of those names, each once; a family's name (`response_time`) means all its members."""
@@ -88,6 +112,8 @@ def _unknown(what: str, name: str, names: list[str], how_many: int, *, field: st
 CATALOGUE = Catalogue(
     (
         *apps.MEASURES,
+        *invocations.MEASURES,
+        *users.MEASURES,
         *runs.MEASURES,
         *calls.MEASURES,
         *messages.MEASURES,

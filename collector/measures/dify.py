@@ -12,19 +12,10 @@ Source: api/controllers/console/app/statistic.py, workflow_statistic.py
 
 from __future__ import annotations
 
-from collector.measures.dimensions import MESSAGE_APP, MESSAGE_CONVERSATION, RUN_APP, RUN_MESSAGE
 from collector.measures.doubts import doubts
-from collector.measures.measure import (
-    DEBUG_UNKNOWN_MESSAGES,
-    DIFY_USD,
-    Kind,
-    Measure,
-    Rounding,
-    count,
-    distinct,
-    ratio,
-    total,
-)
+from collector.measures.flags import DEBUG_UNKNOWN_MESSAGES
+from collector.measures.joins import MESSAGE_APP, MESSAGE_CONVERSATION, RUN_APP, RUN_MESSAGE
+from collector.measures.measure import DIFY_USD, Kind, Measure, Rounding, count, distinct, ratio, total
 from collector.quirks import Total
 from collector.records import Message, Run
 

@@ -6,8 +6,8 @@ force is that of the row's workspace when the row was made, or the first one we 
 
 from __future__ import annotations
 
+from collector.measures.flags import Flag
 from collector.measures.fragments import Facts
-from collector.measures.measure import Flag
 from collector.quirks import QUIRKS, Quirk, Total, number
 from collector.records import Release
 

@@ -5,7 +5,7 @@ Numbers of different names (lines, files) are never added, so a sum is always by
 
 from __future__ import annotations
 
-from collector.measures.dimensions import VALUE_NAME
+from collector.measures.by_event import VALUE_NAME
 from collector.measures.measure import count, distinct, ratio, total
 from collector.records import PortalEvent, PortalValue
 

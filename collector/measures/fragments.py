@@ -21,10 +21,16 @@ _ALL_FACTS: tuple[Facts, ...] = (*FACTS, Watermark)
 _COLUMNS: dict[str, frozenset[str]] = {
     facts.table: frozenset(field.name for field in msgspec.structs.fields(facts)) for facts in _ALL_FACTS
 }
+LOCAL_DAY = "LOCAL_DAY"
+"""A column that stands in no table: the day of a fact in the zone of the query."""
+
 PAYER_JOINS = ("payer_user", "payer_key", "payer_app", "payer_workspace")
 """The names under which the table of payers is joined."""
+MEMBER_JOINS = ("app_tag", "run_key", "message_key")
+"""The names under which what belongs to an owner is joined: an app's tags, the key behind a run or message."""
 
 _COLUMNS |= dict.fromkeys(PAYER_JOINS, frozenset({"kind", "subject", "person", "department", "cost_centre"}))
+_COLUMNS |= dict.fromkeys(MEMBER_JOINS, frozenset({"owner", "value"}))
 BETTER_MARK = "better_mark"
 """The name under which the marks of the other way in to the same Dify are joined."""
 

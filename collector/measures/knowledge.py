@@ -85,6 +85,9 @@ HELD = (
         "索引 Token 数",
         "Tokens that embedding the documents took; they are in no model call.",
     ),
+    _held(
+        "apps", "apps", "apps", "Apps", "关联应用数", "Apps that use a knowledge base; one that uses two counts twice."
+    ),
     _held("hits", "hits", "hits", "Hits", "命中次数", "Segments found by retrievals; grows while the segments live."),
 )
 RETRIEVALS = count(

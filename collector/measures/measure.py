@@ -6,12 +6,15 @@ REST, Grafana, reports and the reference page all take them from here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
-from collector.measures.dimensions import Dimension, dimensions_of
+from collector.measures.dimension import Dimension
+from collector.measures.dimensions import dimensions_of
+from collector.measures.flags import Flag
 from collector.measures.fragments import Facts, qualify
-from collector.records import Message, ModelCall, Run
 
 
 class Kind(StrEnum):
@@ -27,6 +30,7 @@ class Kind(StrEnum):
     RATE = "rate"  # an additive measure / seconds of the step
     LATEST = "latest"  # newest instant of a column
     EARLIEST = "earliest"  # oldest instant of a column
+    PEAK = "peak"  # the most rows in one second
     SNAPSHOT = "snapshot"  # a column's last value per `key` in the step, summed over keys (of instants: the oldest)
 
 
@@ -41,90 +45,6 @@ CURRENCY_UNIT = "currency"
 
 DIFY_USD = "USD as Dify says"
 """The unit of Dify's own sums of money: amounts of all currencies added, and called US dollars."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Flag:
-    """Something a reader should know about an answer: how many of its rows are `where`."""
-
-    name: str
-    record: Facts
-    where: str
-    title: str
-    title_zh: str
-    help: str
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "where", qualify(self.where, self.record))
-
-
-ESTIMATED = Flag(
-    name="estimated",
-    record=ModelCall,
-    where="is_estimate",
-    title="Estimated calls",
-    title_zh="估算的调用",
-    help="Calls that stand for all calls of a run, because its nodes told no usage.",
-)
-USAGE_UNKNOWN = Flag(
-    name="usage_unknown",
-    record=ModelCall,
-    where="tokens IS NULL",
-    title="Calls without usage",
-    title_zh="用量未知的调用",
-    help="Calls whose tokens nobody told; they are missing from the sum, not counted as zero.",
-)
-UNPRICED = Flag(
-    name="unpriced",
-    record=ModelCall,
-    where="tokens > 0 AND coalesce(cost, 0) = 0",
-    title="Calls without a price",
-    title_zh="未定价的调用",
-    help="Calls that spent tokens for which Dify has no price, or a price of zero.",
-)
-STALE_RUNS = Flag(
-    name="stale",
-    record=Run,
-    where="status = 'stale'",
-    title="Stale",
-    title_zh="长期未结束",
-    help="Facts that stayed open longer than they may, and whose end is not known.",
-)
-STALE_MESSAGES = Flag(
-    name="stale",
-    record=Message,
-    where="status = 'stale'",
-    title=STALE_RUNS.title,
-    title_zh=STALE_RUNS.title_zh,
-    help=STALE_RUNS.help,
-)
-
-
-DEBUG_UNKNOWN_MESSAGES = Flag(
-    name="debug_unknown",
-    record=Message,
-    where="is_debug IS NULL",
-    title="Test or not is not known",
-    title_zh="无法判断是否调试",
-    help="Chats from Dify's console, of which its API does not say whether they were tests; they are counted. Dify's "
-    "database knows, and reconciliation tells where Dify's own count settles it.",
-)
-DEBUG_UNKNOWN_CALLS = Flag(
-    name="debug_unknown",
-    record=ModelCall,
-    where="is_debug IS NULL",
-    title=DEBUG_UNKNOWN_MESSAGES.title,
-    title_zh=DEBUG_UNKNOWN_MESSAGES.title_zh,
-    help=DEBUG_UNKNOWN_MESSAGES.help,
-)
-RUNS_MISSING = Flag(
-    name="runs_missing",
-    record=Run,
-    where="run.app_id IN (SELECT app.id FROM app WHERE app.missing_runs > 0)",
-    title="Runs missing",
-    title_zh="缺少运行记录",
-    help="Runs of apps of which Dify counts more runs than it lists: runs created at one instant cannot all be listed.",
-)
 
 
 @dataclass(frozen=True)
@@ -172,6 +92,7 @@ class Measure:
     always_by: tuple[Dimension, ...] = ()
     flags: tuple[Flag, ...] = ()
     family: str | None = None
+    currency: str | None = None  # of an amount of money in one of them
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -198,7 +119,17 @@ class Measure:
     @property
     def is_decimal(self) -> bool:
         """Whether its values are Decimal."""
-        return self.is_money or self.unit == DIFY_USD
+        return self.is_money or self.currency is not None or self.unit == DIFY_USD
+
+    @property
+    def holds(self) -> type:
+        """What its values are, where they are known: int, float, Decimal or datetime."""
+        if self.unit == INSTANT:
+            return datetime
+        if self.is_decimal:
+            return Decimal
+        is_whole = self.kind in (Kind.COUNT, Kind.DISTINCT, Kind.SNAPSHOT, Kind.PEAK)
+        return int if is_whole or (self.kind is Kind.TOTAL and self.unit != "seconds") else float
 
     @property
     def facts(self) -> tuple[Facts, ...]:
@@ -216,7 +147,7 @@ def count(
     help: str,
     unit: str,
     where: str = "TRUE",
-    at: str = "created_at",
+    at: str | None = "created_at",
     joins: tuple[str, ...] = (),
     flags: tuple[Flag, ...] = (),
 ) -> Measure:
@@ -404,6 +335,25 @@ def ratio(
         of_zero=of_zero,
         flags=tuple(dict.fromkeys((*numerator.flags, *denominator.flags))),
     )
+
+
+def amount(money: Measure, currency: str) -> Measure:
+    """Money in one currency only; so it needs no split by it, and may stand beside what cannot be split so."""
+    return replace(
+        money,
+        name=f"{money.name}_{currency.lower()}",
+        title=f"{money.title}, {currency}",
+        title_zh=f"{money.title_zh}（{currency}）",
+        unit=currency,
+        where=f"{money.where} AND currency = '{currency}'" if money.where != "TRUE" else f"currency = '{currency}'",
+        always_by=(),
+        currency=currency,
+    )
+
+
+def peak(name: str, of: Measure, *, title: str, title_zh: str, help: str, unit: str) -> Measure:
+    """The most rows in any one second of the step; `of` is a count over several tables."""
+    return Measure(name=name, kind=Kind.PEAK, title=title, title_zh=title_zh, help=help, unit=unit, parts=of.parts)
 
 
 def rate(name: str, of: Measure, *, title: str, title_zh: str, help: str, unit: str) -> Measure:

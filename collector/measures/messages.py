@@ -1,13 +1,14 @@
-"""Measures of messages, conversations, users and ratings.
+"""Measures of messages, conversations and ratings.
 
 Messages count in the period in which they were asked; a conversation is active in every period it has a message in.
 """
 
 from __future__ import annotations
 
-from collector.measures.dimensions import FEEDBACK_MESSAGE
-from collector.measures.measure import DEBUG_UNKNOWN_MESSAGES, STALE_MESSAGES, count, distinct, ratio, spread, union
-from collector.records import Conversation, Feedback, Message, Run
+from collector.measures.flags import DEBUG_UNKNOWN_MESSAGES, STALE_MESSAGES
+from collector.measures.joins import FEEDBACK_MESSAGE
+from collector.measures.measure import count, distinct, ratio, spread
+from collector.records import Conversation, Feedback, Message
 
 _RATED_AT = "coalesce(created_at, message.created_at)"
 _ANSWERED = "status = 'succeeded'"
@@ -58,33 +59,13 @@ MESSAGES_PER_CONVERSATION = ratio(
     help="Messages ÷ conversations with a message.",
 )
 
-_RUN_USERS = distinct(
-    "run_users", Run, "user_id", unit="users", title="Users of runs", title_zh="运行用户数", help="Users with a run."
-)
-_MESSAGE_USERS = distinct(
-    "message_users",
-    Message,
-    "user_id",
-    unit="users",
-    title="Users of messages",
-    title_zh="消息用户数",
-    help="Users with a message.",
-)
-ACTIVE_USERS = union(
-    "active_users",
-    _RUN_USERS,
-    _MESSAGE_USERS,
-    title="Active users",
-    title_zh="活跃用户数",
-    help="Different end users and accounts with at least one run or message. Does not add up over apps or days.",
-)
 RESPONSE_TIME = spread(
     "response_time",
     Message,
     "latency_seconds",
     where=_ANSWERED,
     title="Response time",
-    title_zh="平均响应时间（RT）",
+    title_zh="响应时间（RT）",
     help="Whole answer as the user waits for it, of messages that were answered. Workflow apps: see run_elapsed.",
 )
 MESSAGE_TIME_TO_FIRST_TOKEN = spread(
@@ -144,7 +125,6 @@ MEASURES = (
     CONVERSATIONS,
     CONVERSATIONS_STARTED,
     MESSAGES_PER_CONVERSATION,
-    ACTIVE_USERS,
     *RESPONSE_TIME,
     *MESSAGE_TIME_TO_FIRST_TOKEN,
     LIKES,

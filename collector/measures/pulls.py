@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.measures.dimensions import REACHED_UNTIL, WATERMARK_APP, WATERMARK_BETTER
+from collector.measures.joins import REACHED_UNTIL, WATERMARK_APP, WATERMARK_BETTER
 from collector.measures.measure import INSTANT, Kind, Measure, count, newest, spread, total
 from collector.records import Pull, Watermark
 

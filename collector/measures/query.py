@@ -7,16 +7,20 @@ says what it covers, up to when it is complete, and what a reader should know ab
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache, partial
 from typing import TypeAlias, cast
 
 from collector.errors import QueryError
-from collector.measures.answer import Answer, Row, key_names, put_in_order
-from collector.measures.ask import TIME, Fill, Filter, Moment, Order, Query
-from collector.measures.dimensions import REACHED_UNTIL, WATERMARK_APP, WATERMARK_BETTER
+from collector.measures.answer import Answer, Row, put_in_order
+from collector.measures.ask import BEFORE, CHANGE, TIME, Fill, Moment, Order, Query
+from collector.measures.comparing import Earlier, earlier
+from collector.measures.filters import Filter, Match
 from collector.measures.fragments import Facts, qualify
+from collector.measures.groups import BARE, Said, biggest, fill, group_of, only, rest
+from collector.measures.joins import REACHED_UNTIL, WATERMARK_APP, WATERMARK_BETTER
+from collector.measures.paging import following, write_cursor
 from collector.measures.sql import MOST_GROUPS, Statement, compile_query
 from collector.measures.values import Cells, Key, value_of
 from collector.period import FIXED_STEPS, Grain
@@ -65,33 +69,85 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None) -> Answer:
 
     Raises QueryError when the answer would have more groups than anyone reads.
     """
-    facts, flags = _facts(query, rows)
-    if query.top is not None:
-        facts = _biggest(query, facts, flags, rows)
-    if query.fill is Fill.ZERO and query.grain is not Grain.NONE:
-        _fill(query, facts, now)
-    names, local = key_names(query), cache(query.period.local)
-    found = []
-    for key, cells in facts.items():
-        row: Row = dict(zip(names, key, strict=True))
-        if query.grain is not Grain.NONE:
-            row[TIME] = local(cast(datetime, key[0]))
-        for measure in query.measures:
-            row[measure.name] = value_of(measure, key, cells, query, now)
-        found.append(row)
-    found = put_in_order(found, query)
-    if query.limit is not None and len(found) > query.limit:
-        flags["rows_left_out"] = len(found) - query.limit
-        del found[query.limit :]
+    found = _found(query, rows, now)
+    whole = replace(query, by=(), grain=Grain.NONE, fill=Fill.NONE, include_debug=query.wants_debug, **BARE)
+    totals = put_in_order(_found(whole, rows, now).rows, whole) if query.totals else None
+    in_order, flags, cursor = following(found.rows, query), found.flags, None
+    if query.limit is not None and len(in_order) > query.limit:
+        flags["rows_left_out"] = len(in_order) - query.limit
+        del in_order[query.limit :]
+        cursor = write_cursor(query, in_order, now)
     return Answer(
-        columns=(*names, *(measure.name for measure in query.measures)),
-        rows=found,
+        columns=(*query.keys, *query.numbers),
+        rows=in_order,
         period=query.period,
         grain=query.grain,
         watermark=watermark(query, rows),
         flags=flags,
-        units={measure.name: measure.unit for measure in query.measures},
+        units=_units(query),
+        measures=query.measures,
+        by=query.by,
+        other=put_in_order(found.other, query) if query.other else None,
+        totals=None if totals is None else [dict.fromkeys(query.keys) | row for row in totals],
+        compared=found.earlier.told if found.earlier else None,
+        next_cursor=cursor,
     )
+
+
+@dataclass
+class _Found:
+    """Rows in no order yet."""
+
+    rows: list[Row]
+    other: list[Row]
+    flags: dict[str, int]
+    earlier: Earlier | None
+
+
+def _found(query: Query, rows: Rows, now: datetime | None) -> _Found:
+    said, flags = _facts(query, rows)
+    before = earlier(query, lambda asked: _facts(asked, rows), now)
+    then = before.said if before else {}
+    others: Said = {}
+    others_then: Said = {}
+    if query.top is not None:
+        kept = biggest(query, said, lambda asked: _facts(asked, rows)[0])
+        if left_out := {group_of(key, query) for key in (*said, *then)} - kept:
+            flags["groups_left_out"] = len(left_out)
+        others, others_then = rest(kept, query, said), rest(kept, query, then)
+        said, then = only(kept, query, said), only(kept, query, then)
+    written = _writer(query, before, now)
+    return _Found(written(said, then), written(others, others_then) if query.other else [], flags, before)
+
+
+def _writer(query: Query, before: Earlier | None, now: datetime | None) -> Callable[[Said, Said], list[Row]]:
+    local = cache(query.period.local)
+
+    def row(key: Key, cells: Cells, earlier_cells: Cells) -> Row:
+        found: Row = dict(zip(query.keys, key, strict=True))
+        if query.grain is not Grain.NONE:
+            found[TIME] = local(cast(datetime, key[0]))
+        for measure in query.measures:
+            value = value_of(measure, key, cells, query, now)
+            found |= before.beside(measure, key, value, earlier_cells) if before else {measure.name: value}
+        return found
+
+    def written(said: Said, then: Said) -> list[Row]:
+        for key in then:
+            said.setdefault(key, {})
+        if query.fill is not Fill.NONE and query.grain is not Grain.NONE:
+            fill(query, said, now)
+        return [row(key, cells, then.get(key, {})) for key, cells in said.items()]
+
+    return written
+
+
+def _units(query: Query) -> dict[str, str]:
+    units = {measure.name: measure.unit for measure in query.measures}
+    if query.compare is not None:
+        units |= {measure.name + BEFORE: measure.unit for measure in query.measures}
+        units |= {measure.name + CHANGE: "ratio" for measure in query.measures}
+    return {name: units[name] for name in query.numbers}
 
 
 def totals(query: Query, rows: Rows) -> Mapping[Key, Cells]:
@@ -109,7 +165,7 @@ def watermark(query: Query, rows: Rows) -> datetime | None:
     conditions += [
         _one_of("watermark.app_id", (*each.values, ""), parameters)
         for each in query.where
-        if each.dimension.name == "app_id" and not each.is_negated
+        if each.dimension.name == "app_id" and each.match is Match.IN and not each.is_negated
     ]
     ((found,),) = rows(_WATERMARK.format(conditions=" AND ".join(conditions)), parameters)
     return found.astimezone(UTC) if isinstance(found, datetime) else None
@@ -133,13 +189,14 @@ def _facts(query: Query, rows: Rows) -> tuple[dict[Key, Cells], dict[str, int]]:
     """What the statements say, by step and dimensions, and how many rows each flag concerns."""
     facts: dict[Key, Cells] = {}
     flags: dict[str, int] = {}
-    width, start_of = len(key_names(query)), cache(partial(_step_start, query))
+    width, start_of = len(query.keys), cache(partial(_step_start, query))
     for statement in compile_query(query):
         fetched = rows(statement.sql, statement.parameters)
         if len(fetched) > MOST_GROUPS:
             raise QueryError(
                 f"the answer has more than {MOST_GROUPS:,} rows; take a coarser grain, fewer dimensions or a filter",
                 field="by",
+                remedy="take a coarser grain, fewer dimensions, a shorter period, or a filter (where)",
             )
         for row in fetched:
             key = row[:width] if query.grain is Grain.NONE else (start_of(row[0]), *row[1:width])
@@ -163,42 +220,3 @@ def _step_start(query: Query, step: object) -> datetime:
     if isinstance(step, date):
         return query.period.day_start(step)
     return datetime(1970, 1, 1, tzinfo=UTC) + FIXED_STEPS[query.grain] * cast(int, step)
-
-
-def _group(key: Key, query: Query) -> Key:
-    return key if query.grain is Grain.NONE else key[1:]
-
-
-def _biggest(query: Query, facts: dict[Key, Cells], flags: dict[str, int], rows: Rows) -> dict[Key, Cells]:
-    """The facts of the `top` groups by the first measure over the whole period; of money, the top in each currency.
-
-    Of equal groups the first by name: an answer must not depend on how the database happened to read.
-    """
-    first, whole = query.measures[0], replace(query, grain=Grain.NONE, order=(), top=None, measures=query.measures[:1])
-    totals = facts if query.grain is Grain.NONE else _facts(whole, rows)[0]
-    by_name = sorted(totals, key=lambda group: [(value is None, str(value)) for value in group])
-    sizes = {group: value_of(first, group, totals[group], whole, None) for group in by_name}
-    known = sorted((group for group in sizes if sizes[group] is not None), key=lambda group: sizes[group], reverse=True)  # type: ignore[arg-type, return-value]
-    apart = [place for place, dimension in enumerate(query.by) if dimension in first.always_by]
-    taken: dict[Key, list[Key]] = {}
-    for group in (*known, *(group for group in sizes if sizes[group] is None)):
-        taken.setdefault(tuple(group[place] for place in apart), []).append(group)
-    kept = {group for groups in taken.values() for group in groups[: query.top]}
-    if left_out := {_group(key, query) for key in facts} - kept:
-        flags["groups_left_out"] = len(left_out)
-    return {key: cells for key, cells in facts.items() if _group(key, query) in kept}
-
-
-def _fill(query: Query, facts: dict[Key, Cells], now: datetime | None) -> None:
-    """Add the steps in which a group has nothing."""
-    groups = {_group(key, query): None for key in facts} or ({} if query.by else {(): None})
-    length = FIXED_STEPS.get(query.grain)
-    if query.period.seconds / (length.total_seconds() if length else 86400) * len(groups) > MOST_GROUPS:
-        raise QueryError(
-            f"filled, the answer would have more than {MOST_GROUPS:,} rows; take a coarser grain or a shorter period",
-            field="fill",
-        )
-    for step in query.period.steps(query.grain):
-        if now is None or step < now:
-            for group in groups:
-                facts.setdefault((step, *group), {})

@@ -7,12 +7,10 @@ and on the day it is installed, and it adds up.
 
 from __future__ import annotations
 
-from collector.measures.dimensions import MESSAGE_APP
-from collector.measures.measure import count, rate, ratio, spread, union
+from collector.measures.invocations import WITHOUT_RUN
+from collector.measures.joins import MESSAGE_APP, NEAR_REQUESTS
+from collector.measures.measure import count, peak, rate, ratio, spread, union
 from collector.records import Message, Request, Run
-
-_NEAR = "request.created_at >= $since - INTERVAL 1 DAY AND request.created_at < $until + INTERVAL 1 DAY"
-"""A request and its run start together; the bound keeps the look-up from reading the table's whole history."""
 
 _TAPPED = count(
     "tapped_requests",
@@ -25,7 +23,7 @@ _TAPPED = count(
 _UNTAPPED_RUNS = count(
     "untapped_runs",
     Run,
-    where=f"NOT EXISTS (SELECT 1 FROM request WHERE request.run_id = run.id AND {_NEAR})",
+    where=f"NOT EXISTS (SELECT 1 FROM request WHERE request.run_id = run.id AND {NEAR_REQUESTS})",
     unit="requests",
     title="Runs no tap saw",
     title_zh="未经旁路的运行",
@@ -34,8 +32,8 @@ _UNTAPPED_RUNS = count(
 _UNTAPPED_MESSAGES = count(
     "untapped_messages",
     Message,
-    where="run_id IS NULL AND app.mode IS DISTINCT FROM 'advanced-chat' "
-    f"AND NOT EXISTS (SELECT 1 FROM request WHERE request.message_id = message.id AND {_NEAR})",
+    where=f"{WITHOUT_RUN} "
+    f"AND NOT EXISTS (SELECT 1 FROM request WHERE request.message_id = message.id AND {NEAR_REQUESTS})",
     joins=(MESSAGE_APP,),
     unit="requests",
     title="Messages no tap saw",
@@ -58,6 +56,14 @@ REQUEST_RATE = rate(
     title="Requests per second",
     title_zh="每秒处理请求数（RPS）",
     help="Requests ÷ seconds of the step, as far as it lies inside the period.",
+)
+REQUEST_RATE_PEAK = peak(
+    "request_rate_peak",
+    REQUESTS,
+    unit="requests/second",
+    title="Requests in the busiest second",
+    title_zh="每秒请求数峰值",
+    help="The most requests that began in one second. Dify tells whole seconds.",
 )
 FAILED_REQUESTS = count(
     "failed_requests",
@@ -105,6 +111,7 @@ REQUEST_TIME_TO_FIRST_TOKEN = spread(
 MEASURES = (
     REQUESTS,
     REQUEST_RATE,
+    REQUEST_RATE_PEAK,
     FAILED_REQUESTS,
     INTERRUPTED_REQUESTS,
     REQUEST_FAILURE_RATIO,

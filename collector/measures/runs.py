@@ -5,7 +5,8 @@ A run counts in the period in which it was started. Runs of the console's test b
 
 from __future__ import annotations
 
-from collector.measures.measure import INSTANT, RUNS_MISSING, STALE_RUNS, Kind, Measure, count, ratio, spread
+from collector.measures.flags import RUNS_MISSING, STALE_RUNS
+from collector.measures.measure import INSTANT, Kind, Measure, count, ratio, spread
 from collector.records import NodeExecution, Run
 
 FINAL = "is_final"

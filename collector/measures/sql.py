@@ -13,10 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from collector.measures.ask import Filter, Moment, Query
-from collector.measures.dimensions import IS_DEBUG, Dimension
-from collector.measures.fragments import Facts, has_column
-from collector.measures.measure import DERIVED, INSTANT, Flag, Kind, Measure
+from collector.measures.ask import Moment, Query
+from collector.measures.by_call import IS_DEBUG
+from collector.measures.dimension import Dimension
+from collector.measures.filters import Filter, Match
+from collector.measures.flags import Flag
+from collector.measures.fragments import LOCAL_DAY, Facts, has_column
+from collector.measures.measure import DERIVED, INSTANT, Kind, Measure
 from collector.period import FIXED_STEPS, Grain
 
 MOST_GROUPS = 200_000
@@ -86,7 +89,9 @@ class _Rows:
         """What a row must fulfil to matter to any of the measures."""
         for measure in measures:
             self._join(measure.joins)
-        found = [] if self.at is None else self._in_period()
+        # What has no instant is of now; its condition may speak of the period all the same.
+        bounds = self._in_period() if self.at or any("$since" in each.where for each in measures) else []
+        found = bounds if self.at else []
         if self.facts in IS_DEBUG.columns and not self.query.wants_debug:
             found.append(f"{self._column(IS_DEBUG)} IS NOT TRUE")
         found += [self._filter(place, each) for place, each in enumerate(self.query.where)]
@@ -113,8 +118,15 @@ class _Rows:
         grain = self.query.grain
         if grain in FIXED_STEPS:
             return f"epoch_us({self.at}) // {FIXED_STEPS[grain] // _MICROSECOND}"
-        local = f"make_timestamp(epoch_us({self.at}) + {self._offset()})"
+        local = self._local()
         return f"CAST({local} AS DATE)" if grain is Grain.DAY else f"CAST(date_trunc('{grain}', {local}) AS DATE)"
+
+    def expression(self, column: str | None) -> str:
+        """A column, which may be the local day."""
+        return f"CAST({self._local()} AS DATE)" if column == LOCAL_DAY else str(column)
+
+    def _local(self) -> str:
+        return f"make_timestamp(epoch_us({self.at}) + {self._offset()})"
 
     def _offset(self) -> str:
         offsets = self.query.period.offsets()
@@ -124,12 +136,17 @@ class _Rows:
         return f"CASE {' '.join(cases)} ELSE {ahead[-1]} END" if cases else ahead[-1]
 
     def _filter(self, place: int, each: Filter) -> str:
-        column = self._column(each.dimension)
         known = [value for value in each.values if value is not None]
-        binds = ", ".join(self._bind(f"where_{place}_{n}", value) for n, value in enumerate(known))
-        tests = [f"{column} IN ({binds})"] if known else []
-        if None in each.values:
-            tests.append(f"{column} IS NULL")
+        binds = [self._bind(f"where_{place}_{n}", value) for n, value in enumerate(known)]
+        members = each.dimension.members
+        if members is None:
+            column = self._column(each.dimension)
+            tests = [_matched(column, each.match, binds)] if known else []
+            tests += [f"{column} IS NULL"] if None in each.values else []
+        else:  # of who has several values none may be counted twice
+            owner, all_of_them = members.owners[self.facts], f"SELECT owner FROM ({members.table}) AS members"
+            tests = [f"{owner} IN ({all_of_them} WHERE {_matched('value', each.match, binds)})"] if known else []
+            tests += [f"({owner} IN ({all_of_them})) IS NOT TRUE"] if None in each.values else []
         test = " OR ".join(tests)
         return f"({test}) IS NOT TRUE" if each.is_negated else test
 
@@ -143,6 +160,18 @@ class _Rows:
     def _bind(self, name: str, value: object) -> str:
         self.parameters[name] = value
         return f"${name}"
+
+
+def _matched(column: str, match: Match, binds: Sequence[str]) -> str:
+    match match:
+        case Match.IN:
+            return f"{column} IN ({', '.join(binds)})"
+        case Match.PREFIX:
+            return " OR ".join(f"starts_with({column}, {bind})" for bind in binds)
+        case Match.CONTAINS:
+            return " OR ".join(f"contains(lower({column}), lower({bind}))" for bind in binds)
+        case _:
+            return " AND ".join(f"{column} {match} {bind}" for bind in binds)
 
 
 def _over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[Flag], query: Query) -> Statement:
@@ -176,6 +205,16 @@ def _over_looks(facts: Facts, measures: Sequence[Measure], query: Query) -> Stat
     return Statement(sql, rows.parameters, tuple((measure,) for measure in measures))
 
 
+_OF_UNION = {
+    Kind.COUNT: "coalesce(sum(value), 0)",
+    Kind.DISTINCT: "count(DISTINCT value)",
+    Kind.PEAK: "coalesce(max(value), 0)",
+    Kind.EARLIEST: "min(value)",
+    Kind.LATEST: "max(value)",
+}
+"""How the values of several tables become one."""
+
+
 def _over_union(measure: Measure, query: Query) -> Statement:
     selects: list[str] = []
     keys: list[str] = []
@@ -185,14 +224,18 @@ def _over_union(measure: Measure, query: Query) -> Statement:
         rows = _Rows(facts, query, _instant(facts, part.at, query), parameters=parameters)
         keys, conditions = rows.keys(), rows.conditions([part])
         if measure.kind is Kind.DISTINCT:
-            selects.append(rows.select([*keys, f"{part.column} AS value"], conditions))
+            selects.append(rows.select([*keys, f"{rows.expression(part.column)} AS value"], conditions))
+        elif measure.kind is Kind.PEAK:
+            selects.append(rows.select([*keys, f"epoch_us({rows.at}) // 1000000 AS second"], conditions))
         else:
             counted = rows.select([*keys, f"{_aggregate((part,), False, bool(keys))} AS value"], conditions)
             selects.append(_grouped(counted, len(keys), limit=None))
     names = [*(("step",) if query.grain is not Grain.NONE else ()), *(dimension.name for dimension in query.by)]
-    whole = "count(DISTINCT value)" if measure.kind is Kind.DISTINCT else "coalesce(sum(value), 0)"
     inner = "\nUNION ALL\n".join(selects).replace("\n", "\n  ")
-    columns = ",\n  ".join([*names, f"{whole} AS {measure.name}"])
+    if measure.kind is Kind.PEAK:
+        seconds = f"SELECT {', '.join([*names, 'count(*) AS value'])}\nFROM (\n  {inner}\n) AS facts"
+        inner = f"{seconds}\nGROUP BY {', '.join([*names, 'second'])}".replace("\n", "\n  ")
+    columns = ",\n  ".join([*names, f"{_OF_UNION[measure.kind]} AS {measure.name}"])
     sql = _grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS facts", len(keys))
     return Statement(sql, parameters, ((measure,),))
 

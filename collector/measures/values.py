@@ -64,7 +64,7 @@ def _divided(above: object, below: object) -> float | None:
 
 def _of_nothing(measure: Measure, key: Key, query: Query) -> object:
     """What a measure is where there are no facts: zero if it counts or sums, and of money only in a named currency."""
-    if measure.kind in (Kind.COUNT, Kind.DISTINCT):
+    if measure.kind in (Kind.COUNT, Kind.DISTINCT, Kind.PEAK):
         return 0
     if measure.kind is not Kind.TOTAL:
         return None

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,18 +29,24 @@ questions = st.lists(st.tuples(st.sampled_from([*Asked.model_fields]), written),
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(measure=st.sampled_from([measure.name for measure in CATALOGUE]), parts=questions)
-def test_any_question_has_an_answer_or_a_problem(facts, measure, parts):
+def test_any_question_has_an_answer_or_a_problem(facts, app, measure, parts):
     facts.clear()
     facts.put(a_run(), a_call(), a_message())
 
-    answer = asyncio.run(get(facts, [("measure", measure), *parts]))
+    answer = asyncio.run(get(app, [("measure", measure), *parts]))
 
     assert answer.status_code in (200, 400), answer.text
     if answer.status_code == 400:
         assert answer.json()["field"] in Asked.model_fields
 
 
-async def get(facts, params):
-    app = application(facts.rows, lambda: NOON + timedelta(hours=1))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector") as client:
+@pytest.fixture
+def app(facts):
+    """Made once for all questions: it takes longer than most of them."""
+    return application(facts.rows, lambda: NOON + timedelta(hours=1))
+
+
+async def get(app, params):
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://collector") as client:
         return await client.get("/api/v1/query", params=httpx.QueryParams(params))

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,26 +17,7 @@ from collector.measures.catalogue import CATALOGUE
 from collector.quirks import QUIRKS
 from collector.records import Pull, Watermark
 from tests.builders import NOON, a_call, a_run, an_app
-from tests.measures.facts import Facts
-
-NOW = NOON + timedelta(hours=1)
-
-
-def served(rows: Any, **options: Any) -> httpx.AsyncClient:
-    app = application(rows, lambda: NOW, **options)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector")
-
-
-@pytest.fixture
-async def client(facts: Facts) -> AsyncIterator[httpx.AsyncClient]:
-    async with served(facts.rows) as client:
-        yield client
-
-
-async def asked(client: httpx.AsyncClient, path: str) -> Any:
-    answer = await client.get(path)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+from tests.faces.served import NOW, asked, served
 
 
 async def test_a_question_is_answered_with_what_it_covers(client, facts):
@@ -163,7 +143,7 @@ async def test_a_name_is_no_formula(client, facts):
         ("measure=runs&fill=one", "fill", "there are none, zero"),
         ("measure=runs&limit=0", "limit", "greater than or equal to 1"),
         ("measure=runs&limit=many", "limit", "valid integer"),
-        ("measure=runs&format=xml", "format", "'json' or 'csv'"),
+        ("measure=runs&format=xml", "format", "'csv', 'parquet' or 'arrow'"),
         ("measure=runs&wher=app:a", "wher", "no parameter 'wher'"),
         ("measure=", "measure", "needs a measure"),
         ("", "measure", "required"),
@@ -247,8 +227,10 @@ async def test_the_document_describes_every_answer(client):
     query = document["paths"]["/api/v1/query"]["get"]
     assert [each["name"] for each in query["parameters"]][:3] == ["measure", "by", "grain"]
     assert all(each["description"] for each in query["parameters"])
-    assert set(query["responses"]) == {"200", "4XX", "5XX"}
-    assert set(query["responses"]["200"]["content"]) == {"application/json", "text/csv"}
+    assert set(query["responses"]) == {"200", "304", "4XX", "5XX"}
+    assert set(query["responses"]["200"]["content"]) == {
+        *("application/json", "text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream")
+    }
     assert all(re.search("[一-鿿]", operation["get"]["summary"]) for operation in document["paths"].values())
 
 

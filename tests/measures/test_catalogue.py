@@ -5,8 +5,12 @@ import re
 import pytest
 
 from collector.errors import QueryError
+from collector.measures.ask import BEFORE, CHANGE
 from collector.measures.catalogue import CATALOGUE, Catalogue
-from collector.measures.dimensions import DIMENSIONS, Dimension
+from collector.measures.chinese import help_zh
+from collector.measures.dimension import Dimension
+from collector.measures.dimensions import DIMENSIONS
+from collector.measures.formula import formula, sources
 from collector.measures.fragments import qualify
 from collector.measures.measure import count
 from collector.measures.runs import FAILED_RUNS, RUNS
@@ -75,6 +79,9 @@ def test_every_measure_says_what_it_is_in_two_languages(measure):
     assert measure.title
     assert re.search("[一-鿿]", measure.title_zh)
     assert measure.help.endswith((".", ")"))
+    assert str(help_zh(measure)).endswith(("。", "）"))
+    assert formula(measure, CATALOGUE)
+    assert sources(measure)
     assert measure.unit
     assert re.fullmatch("[a-z][a-z0-9_]*", measure.name)
 
@@ -84,6 +91,34 @@ def test_every_dimension_says_what_it_is_in_two_languages(dimension):
     assert dimension.title
     assert re.search("[一-鿿]", dimension.title_zh)
     assert dimension.help.endswith(".")
+    assert str(help_zh(dimension)).endswith("。")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("failed_runs", "count of run where run.is_final AND run.status = 'failed'"),
+        ("run_failure_ratio", "failed_runs ÷ finished_runs"),
+        ("tokens", "sum of model_call.tokens"),
+        ("active_users", "different run.user_id of run and different message.user_id of message"),
+        ("run_elapsed_p95", "p95 of run.elapsed_seconds, interpolated where run.is_final"),
+        ("request_rate", "requests ÷ seconds of the step"),
+        ("apps", "count of app where app.deleted_at IS NULL"),
+        ("knowledge_documents", "last dataset_day.documents of each dataset_day.dataset_id in the step, summed"),
+    ],
+)
+def test_a_measure_tells_how_it_is_worked_out(name, told):
+    assert formula(CATALOGUE.measure(name), CATALOGUE) == told
+
+
+def test_a_measure_tells_who_can_bring_its_facts():
+    assert sources(CATALOGUE.measure("request_duration_p95")) == ("tap",)
+    assert sources(CATALOGUE.measure("queue_messages")) == ("broker",)
+    assert sources(CATALOGUE.measure("requests")) == ("tap", "console", "database", "file")
+
+
+def test_no_measure_ends_like_a_column_of_a_comparison():
+    assert not [measure.name for measure in CATALOGUE if measure.name.endswith((BEFORE, CHANGE))]
 
 
 def test_money_is_always_by_currency():

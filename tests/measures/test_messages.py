@@ -2,15 +2,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from collector.records import DATABASE, Message, ModelCall, Request
-from tests.builders import NOON, a_call, a_conversation, a_feedback, a_message, a_run, an_app
+from collector.records import DATABASE, Message, ModelCall
+from tests.builders import NOON, a_call, a_conversation, a_feedback, a_message, a_request, a_run, an_app
 from tests.collect.shelf import Shelf
 from tests.measures.facts import period
-
-
-def a_request(**fields):
-    default = {"id": "q1", "source": "tap", "seen_at": NOON, "method": "POST", "route": "/v1/workflows/run"}
-    return Request(**(default | {"status_code": 200, "created_at": NOON, "app_id": "shop"} | fields))
 
 
 def test_failed_messages_are_messages(facts):

@@ -17,7 +17,7 @@ from collector import records
 from collector.collect.collector import Collector, Options
 from collector.demo import Faults, Habits, Life, World, make_world, simulated_dify
 from collector.demo.rows import EndUser, Message, Node, Run
-from collector.faces.asked import answered
+from collector.faces.asking import Asker
 from collector.faces.rest_models import Asked
 from collector.pull.console import Access, Console
 from collector.records import App, Conversation, Pull
@@ -93,7 +93,7 @@ class Road:
     def answer(self, *measures: str, tz: str = "UTC", **asked: Any) -> dict[str, Any]:
         """A whole answer, as REST gives it."""
         question = Asked(measure=list(measures), tz=tz, **asked)
-        return answered(question, self.store.rows, self.clock()).plain()
+        return Asker(self.store.rows, self.clock()).answered(question).plain()
 
 
 def a_past(**how: Any) -> World:
