@@ -189,6 +189,7 @@ class Collector:
             log.error("pass ended", problem=str(error))
             await one_pass.flush()
         finally:
+            await one_pass.settled()
             self.warnings["record_set_aside"] += sum(pull.parse_failures for pull in one_pass.pulls)
         return one_pass.pulls
 
