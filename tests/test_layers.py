@@ -17,7 +17,19 @@ from tests.conftest import ROOT
 PACKAGE = "collector"
 
 FOUNDATION = (
-    *("errors", "period", "failures", "fields", "quirks", "records", "wire", "ledger", "payers", "payer_file"),
+    *(
+        "errors",
+        "period",
+        "failures",
+        "fields",
+        "quirks",
+        "records",
+        "rollups",
+        "wire",
+        "ledger",
+        "payers",
+        "payer_file",
+    ),
     *("settings", "logs", "running"),
 )
 """Each knows only those before it."""

@@ -58,6 +58,13 @@ class Store(Protocol):
     def set_payers(self, spans: Iterable[PayerSpan]) -> None:
         """Keep these spans in table `payer_span`, in place of those before: all of them, or nothing."""
 
+    def settle_rollups(self, *, everything: bool = False) -> int:
+        """Make rollups (`collector.rollups`) anew where batches have touched their facts; how many steps that were.
+
+        Steps that no batch touched since the last call, or with `everything` all. Batches get their turn in between.
+        Until a step is made anew it is read from the facts. Raises StoreError.
+        """
+
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""
 

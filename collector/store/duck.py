@@ -24,6 +24,7 @@ from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import Mark, Message, ModelCall, Reach, Record, Run, Stored
 from collector.store import Parameters, Readings, columns, estimates, merge, migrations
+from collector.store.rollup import Rollups
 from collector.store.session import Session, connect, quoted, telling
 from collector.store.tables import ID_CRC, Table
 
@@ -38,6 +39,8 @@ class _Merged:
     told: pa.Table
     new: pa.Table
     changed: int = 0
+    refused: int = 0  # of days whose facts have gone
+    written: tuple[pa.ChunkedArray, ...] = ()  # when the facts that were written began, before and after
 
 
 class DuckStore:
@@ -55,6 +58,7 @@ class DuckStore:
     ) -> None:
         self._path = path
         self._writing, self._counting = threading.Lock(), threading.Lock()
+        self._rollups = Rollups()
         self._writer = connect(
             path, read_only=read_only, memory_limit=memory_limit, threads=threads, temp_directory=temp_directory
         )
@@ -64,6 +68,7 @@ class DuckStore:
                     migrations.require_latest(self._writer)
                 else:
                     migrations.migrate(self._writer, now)
+                self._rollups.prepare(self._writer, read_only=read_only)
         except StoreError:
             self._writer.close()
             raise
@@ -130,6 +135,17 @@ class DuckStore:
             self._writer.run("DELETE FROM payer_span")
             self._writer.run("INSERT INTO payer_span BY NAME SELECT * FROM told")
 
+    def settle_rollups(self, *, everything: bool = False) -> int:
+        """Make anew what batches have touched, some steps at a time; how many steps that were."""
+        with self._writing, telling(self._path):
+            windows = self._rollups.due(self._writer, everything=everything)
+        for window in windows:
+            with self._writing:
+                with telling(self._path), self._writer.transaction():
+                    self._rollups.rebuild(self._writer, window)
+                self._rollups.rebuilt(window)
+        return sum(len(window.steps) for window in windows)
+
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy beside the running store, whole or not at all."""
         target = Path(path)
@@ -152,34 +168,46 @@ class DuckStore:
             self._writer.close()
 
     def _put(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Mark]) -> Stored:
-        with self._writing, telling(self._path), self._writer.transaction():
+        with self._writing:
+            return self._put_alone(batch, watermarks)
+
+    def _put_alone(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Mark]) -> Stored:
+        with telling(self._path), self._writer.transaction():
             merged = {table.record: self._merge(table, rows) for table, rows in batch if len(rows)}
             calls, runs, messages = (merged.get(kind) for kind in (ModelCall, Run, Message))
             gone = estimates.settle(
                 self._writer, calls and calls.told, runs and runs.told, messages and messages.told, SLACK
             )
             self._advance(watermarks)
-        facts = sum(len(kind.told) for kind in merged.values())
+            written = {kind.table: each.written for kind, each in merged.items()}
+            written[ModelCall.table] = (*written.get(ModelCall.table, ()), gone["created_at"])
+            marks = self._rollups.mark(self._writer, written)
+        self._rollups.marked(marks)
+        facts = sum(len(kind.told) + kind.refused for kind in merged.values())
         # An estimate told again after the real calls replaced it is no news.
-        new = sum(len(kind.new) for kind in merged.values()) - _among(calls and calls.new, gone)
+        new = sum(len(kind.new) for kind in merged.values()) - _among(calls and calls.new, gone["id"])
         changed = sum(kind.changed for kind in merged.values())
         return Stored(new=new, changed=changed, known=facts - new - changed)
 
     def _merge(self, table: Table, rows: pa.Table) -> _Merged:
         """Bring the facts of a batch together with the stored ones of the same keys, and write what changed."""
-        told = merge.fold(table, rows)
+        folded = told = merge.fold(table, rows)
+        if table.is_dated:
+            told = self._rollups.taken(table.name, told)
+        refused = len(folded) - len(told)
         stored = self._stored(table, told)
         if not len(stored):
             self._insert(table, told)
-            return _Merged(told, told)
+            return _Merged(told, told, refused=refused, written=_begun(told))
         place = pc.index_in(told["id"], value_set=stored["id"].combine_chunks())
         new, again = told.filter(pc.is_null(place)), told.filter(pc.is_valid(place))
         stored = stored.take(place.drop_null())
         blend = merge.blend(table, stored, again)
         is_written = pc.or_(blend.is_changed, blend.is_heavier)
-        self._delete(table, stored.filter(is_written))
-        self._insert(table, pa.concat_tables([new, blend.rows.filter(is_written)]))
-        return _Merged(told, new, blend.is_changed.true_count)
+        before, after = stored.filter(is_written), pa.concat_tables([new, blend.rows.filter(is_written)])
+        self._delete(table, before)
+        self._insert(table, after)
+        return _Merged(told, new, blend.is_changed.true_count, refused, (*_begun(before), *_begun(after)))
 
     def _stored(self, table: Table, told: pa.Table) -> pa.Table:
         """The stored rows of the facts told, and their `place`; a fact without an instant is looked for everywhere."""
@@ -257,5 +285,9 @@ def _in_time(rows: pa.Table) -> pa.Table:
     return rows if is_sorted else rows.take(pc.sort_indices(at))
 
 
-def _among(facts: pa.Table | None, ids: pa.Array) -> int:
+def _begun(rows: pa.Table) -> tuple[pa.ChunkedArray, ...]:
+    return (rows["created_at"],) if "created_at" in rows.column_names else ()
+
+
+def _among(facts: pa.Table | None, ids: pa.ChunkedArray) -> int:
     return len(facts.filter(pc.is_in(facts["id"], value_set=ids))) if facts is not None else 0

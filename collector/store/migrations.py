@@ -496,6 +496,27 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        7,
+        "facts are rolled up, and which days have lost their facts is kept",
+        (
+            "CREATE TABLE rollup_kept (facts VARCHAR PRIMARY KEY, digest VARCHAR NOT NULL)",
+            """
+            CREATE TABLE rollup_mark (
+              facts VARCHAR NOT NULL,
+              level VARCHAR NOT NULL,
+              starts_at TIMESTAMPTZ NOT NULL
+            )
+            """,
+            """
+            CREATE TABLE retired_day (
+              facts VARCHAR NOT NULL,
+              starts_at TIMESTAMPTZ NOT NULL,
+              number BIGINT NOT NULL
+            )
+            """,
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

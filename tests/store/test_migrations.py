@@ -22,6 +22,7 @@ RELEASED = {
     4: "a42aec5b6650483bbe8764a995aae9332eea6aa209fcb54d0f85cdcc3cffd713",
     5: "42b6378d5ec9f960d864e39a2541e3c2c6893b03063592a6653005a2190d8ad2",
     6: "aef44ea17075c44f7547cf3b39f5d6d7ae54abb84952f07b977a693bcabf5be5",
+    7: "1416fd19de827997fd3ead1c1c8af1c3c901c1f1e041979a9fe70d048916e579",
 }
 """Step -> what its SQL hashes to. A new step adds a line; a line that must change means a forgotten file out there."""
 
