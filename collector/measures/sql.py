@@ -9,7 +9,7 @@ database needs to know a time zone. A day comes back as its local date, a shorte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -17,6 +17,7 @@ from collector.measures.ask import Filter, Moment, Query
 from collector.measures.dimensions import IS_DEBUG, Dimension
 from collector.measures.fragments import Facts, has_column
 from collector.measures.measure import DERIVED, INSTANT, Flag, Kind, Measure
+from collector.measures.spans import Spans
 from collector.period import FIXED_STEPS, Grain
 
 MOST_GROUPS = 200_000
@@ -30,17 +31,40 @@ class Statement:
     """SQL with its named parameters, and what its columns are.
 
     In order: the step if the query has a grain, its dimensions, one column per tuple of `measures` (several quantiles
-    share one, as a list), one count per flag.
+    share one, as a list), one count per flag. `reads` says of which tables it reads facts themselves, and from when on
+    until when; `is_rolled` whether it reads rollups too.
     """
 
     sql: str
     parameters: dict[str, object]
     measures: tuple[tuple[Measure, ...], ...]
     flags: tuple[Flag, ...] = ()
+    reads: Mapping[str, Spans] = field(default_factory=dict)
+    is_rolled: bool = False
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The measures a database works out, by what they have in common."""
+
+    facts: list[tuple[Facts, list[Measure]]]  # of one table, at one instant
+    looks: list[tuple[Facts, list[Measure]]]
+    unions: list[Measure]
+    flags: tuple[Flag, ...]
 
 
 def compile_query(query: Query) -> list[Statement]:
     """The statements whose rows, put together by step and dimensions, answer the query."""
+    tables = in_tables(query)
+    return [
+        *(over_table(facts, measures, tables.flags, query) for facts, measures in tables.facts),
+        *(over_looks(facts, measures, query) for facts, measures in tables.looks),
+        *(over_union(measure, query) for measure in tables.unions),
+    ]
+
+
+def in_tables(query: Query) -> Tables:
+    """What the query needs, by table."""
     tables: dict[tuple[Facts, str | None], list[Measure]] = {}
     looks: dict[tuple[Facts, str | None], list[Measure]] = {}
     unions = []
@@ -52,11 +76,12 @@ def compile_query(query: Query) -> list[Statement]:
         else:
             tables.setdefault((measure.record, measure.at), []).append(measure)
     flags = tuple(dict.fromkeys(flag for measure in query.measures for flag in measure.flags))
-    return [
-        *(_over_table(facts, measures, flags, query) for (facts, _), measures in tables.items()),
-        *(_over_looks(facts, measures, query) for (facts, _), measures in looks.items()),
-        *(_over_union(measure, query) for measure in unions),
-    ]
+    return Tables(
+        [(facts, measures) for (facts, _), measures in tables.items()],
+        [(facts, measures) for (facts, _), measures in looks.items()],
+        unions,
+        flags,
+    )
 
 
 def leaves(measures: Iterable[Measure]) -> tuple[Measure, ...]:
@@ -68,7 +93,7 @@ def leaves(measures: Iterable[Measure]) -> tuple[Measure, ...]:
 
 
 @dataclass
-class _Rows:
+class Scan:
     """The rows of one table that a query is about: keys, joins, conditions, and the parameters they bind."""
 
     facts: Facts
@@ -85,28 +110,39 @@ class _Rows:
     def conditions(self, measures: Sequence[Measure]) -> list[str]:
         """What a row must fulfil to matter to any of the measures."""
         for measure in measures:
-            self._join(measure.joins)
+            self.join(measure.joins)
         found = [] if self.at is None else self._in_period()
-        if self.facts in IS_DEBUG.columns and not self.query.wants_debug:
-            found.append(f"{self._column(IS_DEBUG)} IS NOT TRUE")
-        found += [self._filter(place, each) for place, each in enumerate(self.query.where)]
+        found += self.asked()
         wheres = list(dict.fromkeys(measure.where for measure in measures))
         if "TRUE" not in wheres:
             found.append(" OR ".join(f"({where})" for where in wheres) if len(wheres) > 1 else wheres[0])
-        return [f"({each})" if " OR " in each else each for each in found]
+        return bracketed(found)
 
-    def select(self, columns: Sequence[str], conditions: Sequence[str]) -> str:
-        """The statement, without grouping."""
-        lines = ["SELECT\n  " + ",\n  ".join(columns), f"FROM {self.facts.table}", *self.joins]
+    def asked(self) -> list[str]:
+        """What the query says about rows, other than when."""
+        found = [self._filter(place, each) for place, each in enumerate(self.query.where)]
+        if self.facts in IS_DEBUG.columns and not self.query.wants_debug:
+            found.insert(0, f"{self._column(IS_DEBUG)} IS NOT TRUE")
+        return found
+
+    def select(self, columns: Sequence[str], conditions: Sequence[str], source: str | None = None) -> str:
+        """The statement, without grouping; `source` is a table that stands in for that of the facts."""
+        origin = f"{source} AS {self.facts.table}" if source else self.facts.table
+        lines = ["SELECT\n  " + ",\n  ".join(columns), f"FROM {origin}", *self.joins]
         if conditions:
             lines.append("WHERE " + "\n  AND ".join(conditions))
         return "\n".join(lines)
 
+    @property
+    def period(self) -> Spans:
+        """When its rows must have happened; nothing where they have no instant."""
+        return ((self.query.period.start, self.query.period.end),) if self.at else ()
+
     def _in_period(self) -> list[str]:
         period = self.query.period
         return [
-            f"{self.at} >= {self._bind('since', period.start)}",
-            f"{self.at} < {self._bind('until', period.end)}",
+            f"{self.at} >= {self.bind('since', period.start)}",
+            f"{self.at} < {self.bind('until', period.end)}",
         ]
 
     def _step(self) -> str:
@@ -118,15 +154,15 @@ class _Rows:
 
     def _offset(self) -> str:
         offsets = self.query.period.offsets()
-        ahead = [self._bind(f"offset_{n}", distance // _MICROSECOND) for n, (_, distance) in enumerate(offsets)]
-        changes = [self._bind(f"change_{n}", since) for n, (since, _) in enumerate(offsets[1:])]
+        ahead = [self.bind(f"offset_{n}", distance // _MICROSECOND) for n, (_, distance) in enumerate(offsets)]
+        changes = [self.bind(f"change_{n}", since) for n, (since, _) in enumerate(offsets[1:])]
         cases = [f"WHEN {self.at} < {change} THEN {before}" for before, change in zip(ahead, changes, strict=False)]
         return f"CASE {' '.join(cases)} ELSE {ahead[-1]} END" if cases else ahead[-1]
 
     def _filter(self, place: int, each: Filter) -> str:
         column = self._column(each.dimension)
         known = [value for value in each.values if value is not None]
-        binds = ", ".join(self._bind(f"where_{place}_{n}", value) for n, value in enumerate(known))
+        binds = ", ".join(self.bind(f"where_{place}_{n}", value) for n, value in enumerate(known))
         tests = [f"{column} IN ({binds})"] if known else []
         if None in each.values:
             tests.append(f"{column} IS NULL")
@@ -134,19 +170,21 @@ class _Rows:
         return f"({test}) IS NOT TRUE" if each.is_negated else test
 
     def _column(self, dimension: Dimension) -> str:
-        self._join(dimension.joins.get(self.facts, ()))
+        self.join(dimension.joins.get(self.facts, ()))
         return dimension.columns[self.facts]
 
-    def _join(self, joins: Iterable[str]) -> None:
+    def join(self, joins: Iterable[str]) -> None:
+        """Have these tables beside."""
         self.joins.update(dict.fromkeys(joins))
 
-    def _bind(self, name: str, value: object) -> str:
+    def bind(self, name: str, value: object) -> str:
+        """A parameter of that name; how SQL speaks of it."""
         self.parameters[name] = value
         return f"${name}"
 
 
-def _over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[Flag], query: Query) -> Statement:
-    rows = _Rows(facts, query, _instant(facts, measures[0].at, query))
+def over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[Flag], query: Query) -> Statement:
+    rows = Scan(facts, query, instant_of(facts, measures[0].at, query))
     flags = tuple(flag for flag in all_flags if flag.record is facts)
     keys, conditions = rows.keys(), rows.conditions(measures)
     is_filtered = len({measure.where for measure in measures}) > 1
@@ -156,48 +194,66 @@ def _over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[F
         *(f"{_aggregate(cell, is_filtered, bool(keys))} AS {_name(cell)}" for cell in cells),
         *(f"count(*) FILTER (WHERE {flag.where}) AS flag_{flag.name}" for flag in flags),
     ]
-    sql = _grouped(rows.select(columns, conditions), len(keys))
-    return Statement(sql, rows.parameters, cells, flags)
+    sql = grouped(rows.select(columns, conditions), len(keys))
+    return Statement(sql, rows.parameters, cells, flags, {facts.table: rows.period})
 
 
-def _over_looks(facts: Facts, measures: Sequence[Measure], query: Query) -> Statement:
+def over_looks(facts: Facts, measures: Sequence[Measure], query: Query) -> Statement:
     """The last look at each thing in each step, then the sum over things."""
-    rows = _Rows(facts, query, measures[0].at)
+    rows = Scan(facts, query, measures[0].at)
     keys, conditions = rows.keys(), rows.conditions(measures)
     step = ["step"] if query.grain is not Grain.NONE else []
     within = ", ".join([*([keys[0].removesuffix(" AS step")] if step else []), str(measures[0].key)])
     latest = f"row_number() OVER (PARTITION BY {within} ORDER BY {rows.at} DESC, {facts.table}.id DESC) AS place"
     cells = [f"CASE WHEN {measure.where} THEN {measure.column} END AS {measure.name}" for measure in measures]
     inner = rows.select([*keys, *cells, latest], conditions).replace("\n", "\n  ")
-    names = [*step, *(dimension.name for dimension in query.by)]
+    names = key_names(query)
     whole = [f"{'min' if each.unit == INSTANT else 'sum'}({each.name}) AS {each.name}" for each in measures]
     columns = ",\n  ".join([*names, *whole])
-    sql = _grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS looks\nWHERE place = 1", len(keys))
-    return Statement(sql, rows.parameters, tuple((measure,) for measure in measures))
+    sql = grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS looks\nWHERE place = 1", len(keys))
+    cells_of = tuple((measure,) for measure in measures)
+    return Statement(sql, rows.parameters, cells_of, reads={facts.table: rows.period})
 
 
-def _over_union(measure: Measure, query: Query) -> Statement:
+def over_union(measure: Measure, query: Query) -> Statement:
     selects: list[str] = []
     keys: list[str] = []
     parameters: dict[str, object] = {}
+    reads: dict[str, Spans] = {}
     for part in measure.parts:
         (facts,) = part.facts
-        rows = _Rows(facts, query, _instant(facts, part.at, query), parameters=parameters)
+        rows = Scan(facts, query, instant_of(facts, part.at, query), parameters=parameters)
         keys, conditions = rows.keys(), rows.conditions([part])
+        reads[facts.table] = rows.period
         if measure.kind is Kind.DISTINCT:
             selects.append(rows.select([*keys, f"{part.column} AS value"], conditions))
         else:
             counted = rows.select([*keys, f"{_aggregate((part,), False, bool(keys))} AS value"], conditions)
-            selects.append(_grouped(counted, len(keys), limit=None))
-    names = [*(("step",) if query.grain is not Grain.NONE else ()), *(dimension.name for dimension in query.by)]
+            selects.append(grouped(counted, len(keys), limit=None))
+    sql = put_together(measure, selects, query)
+    return Statement(sql, parameters, ((measure,),), reads=reads)
+
+
+def put_together(measure: Measure, selects: Sequence[str], query: Query) -> str:
+    """One measure over the rows of several statements, each of which has the keys and a `value`."""
+    names = key_names(query)
     whole = "count(DISTINCT value)" if measure.kind is Kind.DISTINCT else "coalesce(sum(value), 0)"
     inner = "\nUNION ALL\n".join(selects).replace("\n", "\n  ")
     columns = ",\n  ".join([*names, f"{whole} AS {measure.name}"])
-    sql = _grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS facts", len(keys))
-    return Statement(sql, parameters, ((measure,),))
+    return grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS facts", len(names))
 
 
-def _instant(facts: Facts, at: str | None, query: Query) -> str | None:
+def key_names(query: Query) -> list[str]:
+    """The columns of a statement that tell its rows apart."""
+    return [*(("step",) if query.grain is not Grain.NONE else ()), *(dimension.name for dimension in query.by)]
+
+
+def bracketed(conditions: Iterable[str]) -> list[str]:
+    """Conditions that may stand between AND and AND."""
+    return [f"({each})" if " OR " in each else each for each in conditions]
+
+
+def instant_of(facts: Facts, at: str | None, query: Query) -> str | None:
     if at is not None and query.moment is Moment.FINISHED and has_column(facts, "finished_at"):
         return f"coalesce({facts.table}.finished_at, {at})"
     return at
@@ -242,7 +298,7 @@ def _aggregate(cell: Sequence[Measure], is_filtered: bool, is_grouped: bool) -> 
             return f"min({measure.column}){only}"
 
 
-def _grouped(select: str, keys: int, limit: int | None = MOST_GROUPS + 1) -> str:
+def grouped(select: str, keys: int, limit: int | None = MOST_GROUPS + 1) -> str:
     if not keys:
         return select
     grouped = f"{select}\nGROUP BY {', '.join(str(place + 1) for place in range(keys))}"
