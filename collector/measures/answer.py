@@ -16,6 +16,9 @@ from collector.period import Grain, Period
 
 Row: TypeAlias = dict[str, object]
 
+ROLLUPS, FACTS, BOTH = "rollups", "facts", "both"
+"""Where an answer comes from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -23,7 +26,9 @@ class Answer:
 
     Instants are aware, in the period's zone; money is Decimal; what is not known is None. `watermark`: everything
     created before it is in; None when no pull has completed. `flags` counts what a reader should know (the
-    catalogue's flags), and under `rows_left_out` and `groups_left_out` what `limit` and `top` cut off.
+    catalogue's flags), under `rows_left_out` and `groups_left_out` what `limit` and `top` cut off, and under
+    `facts_removed` the facts it would have needed that are kept no longer. `read_from`: rollups, facts, or both; they
+    say the same.
     """
 
     columns: tuple[str, ...]
@@ -33,6 +38,7 @@ class Answer:
     watermark: datetime | None
     flags: dict[str, int]
     units: dict[str, str]
+    read_from: str = FACTS
 
     @property
     def timezone(self) -> str:
@@ -49,6 +55,7 @@ class Answer:
             "watermark": plain(self.watermark),
             "flags": self.flags,
             "units": self.units,
+            "from": self.read_from,
         }
 
 

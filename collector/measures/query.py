@@ -13,10 +13,13 @@ from functools import cache, partial
 from typing import TypeAlias, cast
 
 from collector.errors import QueryError
-from collector.measures.answer import Answer, Row, key_names, put_in_order
+from collector.measures.answer import BOTH, FACTS, ROLLUPS, Answer, Row, key_names, put_in_order
 from collector.measures.ask import TIME, Fill, Filter, Moment, Order, Query
 from collector.measures.fragments import Facts
-from collector.measures.sql import MOST_GROUPS, Statement, compile_query
+from collector.measures.kept import rollup_of
+from collector.measures.rolled import compile_rolled
+from collector.measures.sources import State
+from collector.measures.sql import MOST_GROUPS, Statement
 from collector.measures.values import Cells, Key, value_of
 from collector.period import FIXED_STEPS, Grain
 from collector.records import Conversation, Feedback, Message, ModelCall, NodeExecution, Request, Retrieval, Run
@@ -47,14 +50,16 @@ SELECT min(complete_until) FROM (
 ) AS streams"""
 
 
-def run(query: Query, rows: Rows, *, now: datetime | None = None) -> Answer:
+def run(query: Query, rows: Rows, *, now: datetime | None = None, state: State | None = None) -> Answer:
     """Answer a query. Steps after `now` are not filled, and time after it does not thin out a rate.
 
+    `state` says which rollups may be read, `State()` that none may; by default the store is asked.
     Raises QueryError when the answer would have more groups than anyone reads.
     """
-    facts, flags = _facts(query, rows)
+    state = state or state_for(query, rows)
+    facts, flags = _facts(query, rows, state)
     if query.top is not None:
-        facts = _biggest(query, facts, flags, rows)
+        facts = _biggest(query, facts, flags, rows, state)
     if query.fill is Fill.ZERO and query.grain is not Grain.NONE:
         _fill(query, facts, now)
     names, local = key_names(query), cache(query.period.local)
@@ -78,12 +83,13 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None) -> Answer:
         watermark=watermark(query, rows),
         flags=flags,
         units={measure.name: measure.unit for measure in query.measures},
+        read_from=read_from(query, state),
     )
 
 
-def totals(query: Query, rows: Rows) -> Mapping[Key, Cells]:
+def totals(query: Query, rows: Rows, state: State | None = None) -> Mapping[Key, Cells]:
     """What the database says of the measures a query is made of, by step and dimensions; nothing divided or sorted."""
-    return _facts(query, rows)[0]
+    return _facts(query, rows, state)[0]
 
 
 def watermark(query: Query, rows: Rows) -> datetime | None:
@@ -116,12 +122,14 @@ def _one_of(column: str, values: Sequence[object], parameters: dict[str, object]
     return f"{column} IN ({', '.join(f'${name}' for name in names)})"
 
 
-def _facts(query: Query, rows: Rows) -> tuple[dict[Key, Cells], dict[str, int]]:
+def _facts(query: Query, rows: Rows, state: State | None = None) -> tuple[dict[Key, Cells], dict[str, int]]:
     """What the statements say, by step and dimensions, and how many rows each flag concerns."""
     facts: dict[Key, Cells] = {}
     flags: dict[str, int] = {}
     width, start_of = len(key_names(query)), cache(partial(_step_start, query))
-    for statement in compile_query(query):
+    state = state or state_for(query, rows)
+    statements = compile_rolled(query, state)
+    for statement in statements:
         fetched = rows(statement.sql, statement.parameters)
         if len(fetched) > MOST_GROUPS:
             raise QueryError(
@@ -131,7 +139,33 @@ def _facts(query: Query, rows: Rows) -> tuple[dict[Key, Cells], dict[str, int]]:
         for row in fetched:
             key = row[:width] if query.grain is Grain.NONE else (start_of(row[0]), *row[1:width])
             _take(statement, row[width:], facts.setdefault(key, {}), flags)
+    if gone := _gone(statements, state):
+        flags["facts_removed"] = gone
     return facts, flags
+
+
+def state_for(query: Query, rows: Rows) -> State:
+    """What the store says about the rollups of what is asked; nothing where there are none to ask for."""
+    is_asked = any(rollup_of(facts) for measure in query.measures for facts in measure.facts)
+    return State.of(rows) if is_asked else State()
+
+
+def read_from(query: Query, state: State) -> str:
+    """Where the answer comes from: rollups, facts, or both."""
+    statements = compile_rolled(query, state)
+    if not any(statement.is_rolled for statement in statements):
+        return FACTS
+    is_mixed = any(spans for statement in statements for spans in statement.reads.values())
+    return BOTH if is_mixed or not all(statement.is_rolled for statement in statements) else ROLLUPS
+
+
+def _gone(statements: Sequence[Statement], state: State) -> int:
+    """How many facts were removed that the statements would have read."""
+    found: dict[str, int] = {}
+    for statement in statements:
+        for facts, spans in statement.reads.items():
+            found[facts] = max(found.get(facts, 0), state.gone(facts, spans))
+    return sum(found.values())
 
 
 def _take(statement: Statement, row: tuple[object, ...], cells: Cells, flags: dict[str, int]) -> None:
@@ -156,10 +190,12 @@ def _group(key: Key, query: Query) -> Key:
     return key if query.grain is Grain.NONE else key[1:]
 
 
-def _biggest(query: Query, facts: dict[Key, Cells], flags: dict[str, int], rows: Rows) -> dict[Key, Cells]:
+def _biggest(
+    query: Query, facts: dict[Key, Cells], flags: dict[str, int], rows: Rows, state: State
+) -> dict[Key, Cells]:
     """The facts of the `top` groups by the first measure over the whole period; of money, the top in each currency."""
     first, whole = query.measures[0], replace(query, grain=Grain.NONE, order=(), top=None, measures=query.measures[:1])
-    totals = facts if query.grain is Grain.NONE else _facts(whole, rows)[0]
+    totals = facts if query.grain is Grain.NONE else _facts(whole, rows, state)[0]
     sizes = {group: value_of(first, group, cells, whole, None) for group, cells in totals.items()}
     known = sorted((group for group in sizes if sizes[group] is not None), key=lambda group: sizes[group], reverse=True)  # type: ignore[arg-type, return-value]
     apart = [place for place, dimension in enumerate(query.by) if dimension in first.always_by]

@@ -298,8 +298,10 @@ def _aggregate(cell: Sequence[Measure], is_filtered: bool, is_grouped: bool) -> 
             return f"min({measure.column}){only}"
 
 
-def grouped(select: str, keys: int, limit: int | None = MOST_GROUPS + 1) -> str:
+def grouped(select: str, keys: int, limit: int | None = MOST_GROUPS + 1, having: str | None = None) -> str:
+    """A statement whose first columns are its keys, grouped by them; without keys it is one row."""
     if not keys:
         return select
-    grouped = f"{select}\nGROUP BY {', '.join(str(place + 1) for place in range(keys))}"
-    return grouped if limit is None else f"{grouped}\nLIMIT {limit}"
+    sql = f"{select}\nGROUP BY {', '.join(str(place + 1) for place in range(keys))}"
+    sql += f"\nHAVING {having}" if having else ""
+    return sql if limit is None else f"{sql}\nLIMIT {limit}"

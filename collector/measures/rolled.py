@@ -1,0 +1,239 @@
+"""Query -> SQL that reads rollups where they say exactly what the facts say, and the facts for the rest.
+
+What comes in are a Query and what the store says about its rollups; what goes out are the same Statements as of
+`collector.measures.sql`, with the same rows, sooner. Every statement is one reading of the store, so a batch that is
+stored meanwhile is in it whole or not at all. Percentiles always come from the facts: a rollup could only guess them.
+Nothing here runs a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from collector.measures.ask import Moment, Query
+from collector.measures.fragments import Facts, columns_of, conjuncts
+from collector.measures.kept import Kept, Part, kept_of, rollup_of, told_of
+from collector.measures.measure import Flag, Measure
+from collector.measures.sources import Source, State, sources
+from collector.measures.spans import Spans, together
+from collector.measures.sql import (
+    Scan,
+    Statement,
+    bracketed,
+    grouped,
+    in_tables,
+    instant_of,
+    key_names,
+    over_looks,
+    over_table,
+    over_union,
+    put_together,
+)
+from collector.rollups import Level, Rollup, Told
+
+
+def compile_rolled(query: Query, state: State) -> list[Statement]:
+    """The statements whose rows, put together by step and dimensions, answer the query."""
+    tables = in_tables(query)
+    return [
+        *(each for facts, measures in tables.facts for each in _table(facts, measures, tables.flags, query, state)),
+        *(over_looks(facts, measures, query) for facts, measures in tables.looks),
+        *(_union(measure, query, state) for measure in tables.unions),
+    ]
+
+
+@dataclass
+class _Pieces:
+    """The sources of one table as SELECTs, with the parameters they bind."""
+
+    rollup: Rollup
+    query: Query
+    told: Told | None = None
+    parameters: dict[str, object] = field(default_factory=dict)
+    reads: Spans = ()
+    bound: int = 0
+
+    @property
+    def facts(self) -> Facts:
+        """Whose rows these are."""
+        return self.rollup.record
+
+    def serves(self, joins: Iterable[str] = ()) -> bool:
+        """Whether the rollup has every column that the query splits and filters by."""
+        scan = Scan(self.facts, self.query, self.at)
+        scan.join(joins)
+        asked = [*self._dimensions(scan), *scan.asked(), *scan.joins]
+        keys = {*self.told.keys, self.told.column} if self.told else set(self.rollup.keys)
+        return all(columns_of(each, self.facts) <= keys for each in asked)
+
+    @property
+    def at(self) -> str:
+        """The instant that puts a row into a step."""
+        return instant_of(self.facts, f"{self.facts.table}.created_at", self.query) or ""
+
+    def select(
+        self, source: Source, joins: Iterable[str], conditions: Sequence[str], columns: Callable[[bool], list[str]]
+    ) -> str:
+        """The rows of one source; `columns` says what is wanted, told whether of facts."""
+        scan = Scan(self.facts, self.query, self.at, parameters=self.parameters)
+        keys = scan.keys()
+        scan.join(joins)
+        where = [*self._within(source, scan), *scan.asked(), *conditions]
+        if source.level is None:
+            self.reads = together((*self.reads, *(source.began if source.ended is None else ())))
+        table = self.rollup.table(source.level, self.told) if source.level else None
+        return scan.select([*keys, *columns(source.level is None)], bracketed(where), table)
+
+    def _dimensions(self, scan: Scan) -> list[str]:
+        return scan.keys()[len(key_names(self.query)) - len(self.query.by) :]
+
+    def _within(self, source: Source, scan: Scan) -> list[str]:
+        began, ended = f"{self.facts.table}.created_at", f"{self.facts.table}.finished_at"
+        if source.ended is None:
+            return [self._in_spans(began, source.began, scan)]
+        when = self._in_spans(began, source.began, scan) if source.began else f"{began} IS NULL"
+        end = self._in_spans(ended, source.ended, scan)
+        if source.level is None and source.began:  # spelled so that the store can leave out what lies elsewhere
+            end = f"({end}) OR ({ended} IS NULL AND ({self._in_spans(began, source.ended, scan)}))"
+        return [when, end]
+
+    def _in_spans(self, column: str, spans: Spans, scan: Scan) -> str:
+        found = []
+        for start, end in spans:
+            self.bound += 1
+            low, high = scan.bind(f"from_{self.bound}", start), scan.bind(f"to_{self.bound}", end)
+            found.append(f"{column} >= {low} AND {column} < {high}")
+        return " OR ".join(f"({each})" for each in found) if len(found) > 1 else found[0]
+
+
+def _table(
+    facts: Facts, measures: list[Measure], all_flags: Sequence[Flag], query: Query, state: State
+) -> list[Statement]:
+    """The statements for the measures of one table: what its rollup knows from there, the rest from the facts."""
+    rollup = rollup_of(facts)
+    if rollup is None or rollup.facts not in state.kept:
+        return [over_table(facts, measures, all_flags, query)]
+    kept, flags = kept_of(rollup), [flag for flag in all_flags if flag.record is facts]
+    found: list[Statement] = []
+    left: list[Measure] = []
+    by_levels: dict[tuple[Level, ...], list[Measure]] = {}
+    for measure in measures:
+        told, parts = told_of(rollup, measure), kept.parts(measure)
+        if told and (statement := _distinct(measure, rollup, told, query, state)):
+            found.append(statement)
+        elif parts:
+            by_levels.setdefault(parts.levels, []).append(measure)
+        else:
+            left.append(measure)
+    uncounted = bool(flags)
+    for levels, known in by_levels.items():
+        counted = _flag_parts(kept, flags, measures) if uncounted else {}
+        summed = None if counted is None else _summed(rollup, known, counted, levels, query, state)
+        if summed is None:
+            left += known
+        else:
+            uncounted = False
+            found.append(summed)
+    if uncounted:  # whatever a flag counts it counts over the rows of all measures: the facts do it for all together
+        return [over_table(facts, measures, all_flags, query)]
+    return [*found, over_table(facts, left, (), query)] if left else found
+
+
+def _flag_parts(kept: Kept, flags: Sequence[Flag], measures: Sequence[Measure]) -> dict[Flag, Part] | None:
+    """How many rows of any of the measures each flag concerns; None where the rollup cannot tell."""
+    wheres = {measure.where for measure in measures}
+    common = frozenset[str]() if "TRUE" in wheres else conjuncts(wheres.pop()) if len(wheres) == 1 else None
+    if common is None:
+        return None
+    found = {flag: kept.count(conjuncts(flag.where) | common) for flag in flags}
+    return {flag: part for flag, part in found.items() if part} if all(found.values()) else None
+
+
+def _summed(
+    rollup: Rollup,
+    measures: Sequence[Measure],
+    flags: dict[Flag, Part],
+    levels: Sequence[Level],
+    query: Query,
+    state: State,
+) -> Statement | None:
+    """One statement over all sources; None where the rollup does not serve it."""
+    pieces, joins = _Pieces(rollup, query), [join for measure in measures for join in measure.joins]
+    places = sources(query, rollup, levels, state)
+    if not any(source.level for source in places) or not pieces.serves(joins):
+        return None
+    kept = kept_of(rollup)
+    given = frozenset.intersection(*(kept.keyed(measure) for measure in measures)) if not flags else frozenset[str]()
+    parts_of = {measure: parts for measure in measures if (parts := kept.parts(measure, given))}
+    names: dict[Part, str] = {}
+    for part in (*(each for parts in parts_of.values() for each in (parts.rows, *parts.parts)), *flags.values()):
+        names.setdefault(part, f"part_{len(names)}")
+
+    def columns(is_of_facts: bool) -> list[str]:
+        return [f"{part.of_facts if is_of_facts else part.of_rollup} AS {name}" for part, name in names.items()]
+
+    keys = key_names(query)
+    selects = [grouped(pieces.select(each, joins, sorted(given), columns), len(keys), limit=None) for each in places]
+    joined = {part: f"{part.joined_by}({name})" for part, name in names.items()}
+    cells = [
+        f"{parts.value.format(*(joined[part] for part in parts.parts))} AS {measure.name}"
+        for measure, parts in parts_of.items()
+    ]
+    cells += [f"CAST(coalesce({joined[part]}, 0) AS BIGINT) AS flag_{flag.name}" for flag, part in flags.items()]
+    inner = "\nUNION ALL\n".join(selects).replace("\n", "\n  ")
+    listed = ",\n  ".join([*keys, *cells])
+    having = None
+    if not any(measure.where == "TRUE" for measure in measures):  # a step may hold rows that are none of theirs
+        matter = dict.fromkeys(f"coalesce({joined[parts.rows]}, 0)" for parts in parts_of.values())
+        having = f"{' + '.join(matter)} > 0"
+    return Statement(
+        grouped(f"SELECT\n  {listed}\nFROM (\n  {inner}\n) AS pieces", len(keys), having=having),
+        pieces.parameters,
+        tuple((measure,) for measure in measures),
+        tuple(flags),
+        {rollup.facts: pieces.reads},
+        is_rolled=True,
+    )
+
+
+def _distinct(measure: Measure, rollup: Rollup, told: Told, query: Query, state: State) -> Statement | None:
+    """One statement for values told apart; None where the rollup does not serve it."""
+    pieces = _Pieces(rollup, query, told)
+    selects = _values(measure, pieces, state)
+    if selects is None:
+        return None
+    sql = put_together(measure, selects, query)
+    return Statement(sql, pieces.parameters, ((measure,),), (), {rollup.facts: pieces.reads}, is_rolled=True)
+
+
+def _values(measure: Measure, pieces: _Pieces, state: State) -> list[str] | None:
+    """The values of a measure from every source; None where the rollup does not serve it."""
+    if pieces.query.moment is Moment.FINISHED and pieces.rollup.has_end:
+        return None
+    places = sources(pieces.query, pieces.rollup, tuple(Level), state)
+    if not any(source.level for source in places) or not pieces.serves(measure.joins):
+        return None
+    where = [] if measure.where == "TRUE" else [measure.where]
+    return [pieces.select(each, measure.joins, where, lambda _: [f"{measure.column} AS value"]) for each in places]
+
+
+def _union(measure: Measure, query: Query, state: State) -> Statement:
+    """Several tables as if they were one, each from where it is sooner read."""
+    selects: list[str] = []
+    reads: dict[str, Spans] = {}
+    parameters: dict[str, object] = {}
+    bound = 0
+    for part in measure.parts:
+        (facts,) = part.facts
+        rollup = rollup_of(facts)
+        told = told_of(rollup, part) if rollup else None
+        found = None
+        if rollup and told and rollup.facts in state.kept:
+            pieces = _Pieces(rollup, query, told, parameters, bound=bound)
+            found = _values(part, pieces, state)
+        if found is None:
+            return over_union(measure, query)
+        selects += found
+        reads[facts.table], bound = pieces.reads, pieces.bound
+    return Statement(put_together(measure, selects, query), parameters, ((measure,),), (), reads, is_rolled=True)
