@@ -13,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,9 @@ Clock = Callable[[], datetime]
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
+SETTLING = timedelta(seconds=30)
+"""How often rollups are made anew where facts came in; meanwhile those are read themselves."""
+
 GRACE_SECONDS = 5
 """How long requests under way may go on after we are told to stop."""
 
@@ -133,6 +136,10 @@ class Service:
         if self.paying is not None:
             await asyncio.to_thread(self.paying.refresh)
 
+    async def settle_rollups(self) -> None:
+        """Make rollups anew where no batch has come for a while."""
+        await asyncio.to_thread(self.store.settle_rollups)
+
     def payer_report(self) -> Mapping[str, Any]:
         """How far the payers' file reaches now. Raises SettingsError where there is none, or it is wrong."""
         return payer_report(self.settings, self.store.rows, self.clock())
@@ -182,6 +189,7 @@ class Service:
         schedules = [schedule for source in self.sources for schedule in source.schedules()]
         if self.paying is not None:
             schedules.append(Schedule(self.resolve_payers, self.settings.pull_interval, clock=self.clock))
+        schedules.append(Schedule(self.settle_rollups, SETTLING, clock=self.clock))
         for schedule in schedules:
             schedule.start()
         try:

@@ -56,7 +56,9 @@ async def pull(settings: Settings, on_progress: Progress) -> Sequence[Plain]:
         with _holder(settings, busy) as running:
             return running.pull()
     try:
-        return app.told(await service.pull())
+        pulls = await service.pull()
+        service.store.settle_rollups(everything=True)
+        return app.told(pulls)
     finally:
         await service.close()
 
@@ -74,7 +76,9 @@ async def back_fill(settings: Settings, since: str, only: Sequence[str], on_prog
         with _holder(settings, busy) as running:
             return running.back_fill(start, only, on_progress)
     try:
-        return app.told(await service.back_fill(start, frozenset(only) or None, on_progress))
+        pulls = await service.back_fill(start, frozenset(only) or None, on_progress)
+        service.store.settle_rollups(everything=True)
+        return app.told(pulls)
     finally:
         await service.close()
 
@@ -95,6 +99,7 @@ def ingest(settings: Settings, files: Sequence[Path], hints: Plain, on_progress:
     def here(store: Store) -> Stored:
         stored = store.put(records)
         app.payers_in(settings, store)
+        store.settle_rollups(everything=True)
         return stored
 
     stored = _with_store(settings, here, lambda running: running.put(records))

@@ -72,6 +72,9 @@ class AnswerBody(BaseModel):
     watermark: datetime | None = Field(description="Everything created before this is in; null before the first pull.")
     flags: dict[str, int] = Field(description="How many facts a reader should know about; see /api/v1/measures.")
     units: dict[str, str] = Field(description="Measure -> unit; of `currency`, see the row's currency.")
+    read_from: Literal["rollups", "facts", "both"] = Field(
+        alias="from", description="Where the numbers were read; all say the same, rollups say it sooner."
+    )
 
 
 class MeasureEntry(BaseModel):
