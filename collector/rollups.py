@@ -177,6 +177,7 @@ ROLLUPS: tuple[Rollup, ...] = (
     Rollup(
         record=Run,
         keys=(*_OF_APP, *_OUTCOME, "triggered_from", "is_debug"),
+        sums=(Summed("reported_tokens", "coalesce(reported_tokens, 0)"),),
         spreads=(Spread("elapsed", "elapsed_seconds", RUN_BOUNDS),),
         told=(Told("user", "user_id", (*_OF_APP, "triggered_from", "is_debug")),),
     ),
@@ -215,6 +216,12 @@ ROLLUPS: tuple[Rollup, ...] = (
     Rollup(
         record=Message,
         keys=(*_OF_APP, *_OUTCOME, "invoke_from", "user_kind", "is_debug"),
+        sums=(
+            Summed("reported_tokens", "coalesce(reported_input_tokens, 0) + coalesce(reported_output_tokens, 0)"),
+            Summed("reported_output_tokens", "coalesce(reported_output_tokens, 0)"),
+            Summed("reported_cost", "CAST(reported_cost AS DECIMAL(18, 7))"),
+            Summed("waited", "coalesce(latency_seconds, 0)"),
+        ),
         spreads=(
             Spread("latency", "latency_seconds", CALL_BOUNDS),
             Spread("first_token", "time_to_first_token_seconds", CALL_BOUNDS),

@@ -7,6 +7,7 @@ changes an entry of the catalogue gets slower answers, never wrong ones. Nothing
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from collector.rollups import ROLLUPS, Level, Rollup, Told
 
 Conditions: TypeAlias = frozenset[str]
 
+_NEVER_BLANK = re.compile(r"coalesce\([\w.]+, 0\)")
 _ROLLUPS: dict[Facts, Rollup] = {rollup.record: rollup for rollup in ROLLUPS}
 
 
@@ -114,7 +116,8 @@ class Kept:
 
     def _mean(self, measure: Measure, conditions: Conditions, rows: Part) -> Parts | None:
         column = str(measure.column)
-        total, known = self._sum(column, conditions), self.count(conditions | {f"({column}) IS NOT NULL"})
+        is_known = frozenset[str]() if _NEVER_BLANK.fullmatch(column) else {f"({column}) IS NOT NULL"}
+        total, known = self._sum(column, conditions), self.count(conditions | is_known)
         return None if total is None or known is None else Parts(rows, (total, known), "{0} / nullif({1}, 0)")
 
     def _sum(self, column: str, conditions: Conditions) -> Part | None:

@@ -36,8 +36,9 @@ from collector.rollups import Level, Rollup, Told
 def compile_rolled(query: Query, state: State) -> list[Statement]:
     """The statements whose rows, put together by step and dimensions, answer the query."""
     tables = in_tables(query)
+    flags = [flag for flag in tables.flags if state.may_be(flag)]
     return [
-        *(each for facts, measures in tables.facts for each in _table(facts, measures, tables.flags, query, state)),
+        *(each for facts, measures in tables.facts for each in _table(facts, measures, flags, query, state)),
         *(over_looks(facts, measures, query) for facts, measures in tables.looks),
         *(_union(measure, query, state) for measure in tables.unions),
     ]

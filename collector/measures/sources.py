@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from collector.measures.ask import Moment, Query
+from collector.measures.measure import Flag
 from collector.measures.spans import EVER, ROLLED, Span, Spans, both, fewer, steps, together, whole_steps, without
 from collector.period import FIXED_STEPS, Grain
 from collector.rollups import Level, Rollup
@@ -24,18 +25,20 @@ MOST_SPANS = 12
 _STATE = """\
 SELECT facts, 'kept', NULL, 0 FROM rollup_kept
 UNION ALL SELECT facts, level, starts_at, 0 FROM rollup_mark
-UNION ALL SELECT facts, 'retired', starts_at, number FROM retired_day"""
+UNION ALL SELECT facts, 'retired', starts_at, number FROM retired_day
+UNION ALL SELECT DISTINCT '', 'release', NULL, number FROM dify_release"""
 
 
 @dataclass(frozen=True)
 class State:
     """What a store says about its rollups: of which tables it keeps any, which steps of them do not say what the facts
-    say, and how many facts have gone from which days.
+    say, how many facts have gone from which days, and which versions of Dify were ever met (None: not asked).
     """
 
     kept: frozenset[str] = frozenset()
     marks: Mapping[tuple[str, Level], Spans] = field(default_factory=dict)
     retired: Mapping[str, Mapping[datetime, int]] = field(default_factory=dict)
+    versions: frozenset[int] | None = None
 
     @classmethod
     def of(cls, rows: Callable[[str, Mapping[str, object]], list[tuple[object, ...]]]) -> State:
@@ -43,11 +46,14 @@ class State:
         kept: set[str] = set()
         marks: dict[tuple[str, Level], list[datetime]] = defaultdict(list)
         retired: dict[str, dict[datetime, int]] = defaultdict(dict)
+        versions: set[int] = set()
         for facts, what, step, number in cast("list[tuple[str, str, datetime, int]]", rows(_STATE, {})):
             if what == "kept":
                 kept.add(facts)
             elif what == "retired":
                 retired[facts][step] = number
+            elif what == "release":
+                versions.add(number)
             else:
                 marks[facts, Level(what)].append(step)
         gone = {facts: steps(days, Level.DAY) for facts, days in retired.items()}
@@ -55,7 +61,14 @@ class State:
             (facts, level): fewer(steps(starts, level), MOST_SPANS, gone.get(facts, ()))
             for (facts, level), starts in marks.items()
         }
-        return cls(frozenset(kept), joined, retired)
+        return cls(frozenset(kept), joined, retired, frozenset(versions))
+
+    def may_be(self, flag: Flag) -> bool:
+        """Whether there can be rows that a flag is about."""
+        if flag.versions is None or self.versions is None:
+            return True
+        first, last = flag.versions
+        return any(first <= version <= last for version in self.versions)
 
     def gone(self, facts: str, read: Spans) -> int:
         """How many facts of a table have gone that would have been read."""
