@@ -162,6 +162,18 @@ class Rollup:
         return f"{self.facts}_{told.name}_by_{level}" if told else f"{self.facts}_by_{level}"
 
 
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of a rollup that does not say what the facts say."""
+
+    facts: str  # the table of the facts
+    level: Level
+    table: str  # of the rollup
+    at: datetime  # start of the step
+    rows: int  # that differ
+    kept: int  # facts (or values) that the rollup counts in those rows
+    there: int  # that there are
+
+
 _GENERATED = (
     "output_tokens IS NOT NULL",
     "time_to_first_token_seconds IS NOT NULL",

@@ -16,6 +16,7 @@ import pyarrow as pa
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import Mark, Record, Stored
+from collector.rollups import Drift
 
 Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
 
@@ -63,6 +64,12 @@ class Store(Protocol):
 
         Steps that no batch touched since the last call, or with `everything` all. Batches get their turn in between.
         Until a step is made anew it is read from the facts. Raises StoreError.
+        """
+
+    def check_rollups(self, *, repair: bool = False) -> list[Drift]:
+        """Work every step out again and compare: the steps that do not say what the facts say. Reads everything.
+
+        With `repair` they are made anew from the facts. Raises StoreError.
         """
 
     def backup(self, path: str | Path) -> None:

@@ -23,8 +23,10 @@ import pyarrow.compute as pc
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import Mark, Message, ModelCall, Reach, Record, Run, Stored
+from collector.rollups import Drift
 from collector.store import Parameters, Readings, columns, estimates, merge, migrations
 from collector.store.rollup import Rollups
+from collector.store.rollup_check import drifts
 from collector.store.session import Session, connect, quoted, telling
 from collector.store.tables import ID_CRC, Table
 
@@ -145,6 +147,18 @@ class DuckStore:
                     self._rollups.rebuild(self._writer, window)
                 self._rollups.rebuilt(window)
         return sum(len(window.steps) for window in windows)
+
+    def check_rollups(self, *, repair: bool = False) -> list[Drift]:
+        """The steps of rollups that do not say what the facts say; with `repair` they are made anew."""
+        with self._reading() as session:
+            found = list(drifts(session))
+        if repair and found:
+            with self._writing, telling(self._path):
+                with self._writer.transaction():
+                    marks = self._rollups.doubt(self._writer, found)
+                self._rollups.marked(marks)
+            self.settle_rollups(everything=True)
+        return found
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy beside the running store, whole or not at all."""

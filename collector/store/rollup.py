@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.errors import StoreError
-from collector.rollups import BEGINNING, ROLLUPS, Counted, Level, Rollup, Spread, Summed, Told
+from collector.rollups import BEGINNING, ROLLUPS, Counted, Drift, Level, Rollup, Spread, Summed, Told
 from collector.store.session import Session
 
 Marks: TypeAlias = dict[tuple[str, Level], set[datetime]]
@@ -100,6 +100,16 @@ class Rollups:
                     self._touched |= {(facts, step) for step in steps}
                 if fresh := steps - self._marks[facts, level]:
                     new[facts, level] = fresh
+        if new:
+            _write_marks(session, new)
+        return new
+
+    def doubt(self, session: Session, found: Iterable[Drift]) -> Marks:
+        """Mark steps that were found wrong, in the open transaction; what it answers is for `marked`."""
+        new: Marks = defaultdict(set)
+        for drift in found:
+            if drift.at not in self._marks[drift.facts, drift.level]:
+                new[drift.facts, drift.level].add(drift.at)
         if new:
             _write_marks(session, new)
         return new
