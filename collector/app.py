@@ -32,7 +32,7 @@ from collector.backfill import BackFill
 from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
 from collector.errors import SettingsError
-from collector.faces import backfill, intake, payers, prometheus, reconciliation, rest
+from collector.faces import backfill, intake, payers, prometheus, reconciliation, rest, rollups
 from collector.faces.prometheus import Exposition, Tally
 from collector.faces.readings import Readings
 from collector.paying import Paying, Rows
@@ -166,6 +166,12 @@ class Service:
                 self.filling.stop,
                 admit=intake.admission(_secret(settings.ingest_token), is_local=settings.listen.host in LOOPBACK),
                 streams=STREAM_NAMES,
+            )
+        )
+        app.include_router(
+            rollups.router(
+                lambda repair: self.store.check_rollups(repair=repair),
+                admit=intake.admission(_secret(settings.ingest_token), is_local=settings.listen.host in LOOPBACK),
             )
         )
         app.include_router(payers.router(self.payer_report if self.paying else None))

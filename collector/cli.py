@@ -204,6 +204,10 @@ def check(
     since: Annotated[str, typer.Option(help="With --reconcile: 7d, 2025-06, 2025-06-03, all.")] = "7d",
     until: Annotated[Text, typer.Option(help="With --reconcile: a month or day; default: now.")] = None,
     app: Annotated[list[str], typer.Option(help="With --reconcile: only these apps, by id.")] = [],  # noqa: B006
+    rollups: Annotated[
+        bool, typer.Option("--rollups", help="Work every rollup out again from the facts, and compare.")
+    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="With --rollups: make anew what differs.")] = False,
     config: Config = None,
     store: StorePath = None,
     listen: Listen = None,
@@ -212,13 +216,22 @@ def check(
 ) -> None:
     """Show the settings in force, secrets masked, and whether Dify and the store answer.
 
-    With --reconcile: exit 1 when a difference from Dify's totals has no known cause.
+    With --reconcile: exit 1 when a difference from Dify's totals has no known cause. With --rollups: exit 1 when a
+    rollup does not say what the facts say, unless it was repaired.
     """
+    if repair and not rollups:
+        raise SettingsError("--repair: wanted beside --rollups")
     settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
     if reconcile:
         found = commands.reconcile(settings, {"since": since, "until": until, "app": app})
         terminal.show_json(found) if as_json else terminal.show_reconciliation(found)
         if found["states"]["open"]:
+            raise typer.Exit(1)
+        return
+    if rollups:
+        proof = commands.check_rollups(settings, repair=repair)
+        terminal.show_json(proof) if as_json else terminal.show_proof(proof)
+        if proof["differences"] and not proof["is_repaired"]:
             raise typer.Exit(1)
         return
     report = asyncio.run(commands.check(settings))

@@ -20,7 +20,7 @@ from collector.app import Service, utc_now
 from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
 from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeError, StoreBusy, Unavailable
-from collector.faces import grafana, reconciliation, reference, rest
+from collector.faces import grafana, reconciliation, reference, rest, rollups
 from collector.faces.rest_models import Asked
 from collector.fields import integer
 from collector.ingest import Reading, read_file
@@ -139,6 +139,15 @@ def reconcile(settings: Settings, asked: Plain) -> Plain:
         return reconciliation.reconciled(question, store.rows, utc_now(), timezone=settings.report_timezone)
 
     return _with_store(settings, here, lambda running: running.reconciliation(list(_pairs(given))), read_only=True)
+
+
+def check_rollups(settings: Settings, *, repair: bool) -> Plain:
+    """The steps of rollups that do not say what the facts say; with `repair` they are made anew."""
+
+    def here(store: Store) -> Plain:
+        return rollups.proof(store.check_rollups(repair=repair), is_repaired=repair)
+
+    return _with_store(settings, here, lambda running: running.check_rollups(repair=repair), read_only=not repair)
 
 
 async def check(settings: Settings) -> Plain:

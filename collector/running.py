@@ -98,6 +98,12 @@ class Running:
         pulls: Sequence[Mapping[str, Any]] = state["pulls"]
         return pulls
 
+    def check_rollups(self, *, repair: bool) -> Mapping[str, Any]:
+        """What comparing rollups with the facts finds, repaired if wished."""
+        if repair:
+            return self._asked("POST", "/api/v1/rollups/repair")
+        return self._asked("GET", "/api/v1/rollups")
+
     def payers(self) -> Mapping[str, Any]:
         """How far the service's payers' file reaches."""
         return self._asked("GET", "/api/v1/payers")
