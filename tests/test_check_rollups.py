@@ -1,4 +1,4 @@
-"""`dify-metric check --rollups`: a table for people, JSON for machines, an exit code for scripts; here or at a service."""
+"""`dify-metric check --rollups`: a table for people, JSON for machines, an exit code for scripts."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ of it is stored, or nothing. Putting a batch twice changes nothing. Nothing here
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -70,6 +70,13 @@ class Store(Protocol):
         """Work every step out again and compare: the steps that do not say what the facts say. Reads everything.
 
         With `repair` they are made anew from the facts. Raises StoreError.
+        """
+
+    def retire(self, ages: Mapping[str, timedelta], now: datetime) -> dict[str, int]:
+        """Remove the facts of days older than the age of their table; how many went, by table. Rollups stay.
+
+        Days that were told of in the last week stay too. Facts of a day that went are not taken in again: they count as
+        known. Raises StoreError.
         """
 
     def backup(self, path: str | Path) -> None:

@@ -24,7 +24,7 @@ from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import Mark, Message, ModelCall, Reach, Record, Run, Stored
 from collector.rollups import Drift
-from collector.store import Parameters, Readings, columns, estimates, merge, migrations
+from collector.store import Parameters, Readings, columns, estimates, merge, migrations, retirement
 from collector.store.rollup import Rollups
 from collector.store.rollup_check import drifts
 from collector.store.session import Session, connect, quoted, telling
@@ -159,6 +159,21 @@ class DuckStore:
                 self._rollups.marked(marks)
             self.settle_rollups(everything=True)
         return found
+
+    def retire(self, ages: Mapping[str, timedelta], now: datetime) -> dict[str, int]:
+        """Remove facts of days that are older than the age of their table; how many, by table."""
+        gone: dict[str, int] = {}
+        with self._reading() as session:
+            days = retirement.due(session, ages, now, self.counting_since)
+        for facts, day in days:
+            with self._writing, telling(self._path):
+                if self._rollups.is_marked(facts, day):
+                    continue
+                with self._writer.transaction():
+                    number = retirement.retire(self._writer, facts, day, self.counting_since)
+                self._rollups.retired(facts, day)
+                gone[facts] = gone.get(facts, 0) + number
+        return gone
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy beside the running store, whole or not at all."""

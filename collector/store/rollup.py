@@ -119,6 +119,14 @@ class Rollups:
         for place, steps in new.items():
             self._marks[place] |= steps
 
+    def is_marked(self, facts: str, day: datetime) -> bool:
+        """Whether the rollups of a day do not say what its facts say."""
+        return any(Level.DAY.start(step) == day for level in Level for step in self._marks[facts, level])
+
+    def retired(self, facts: str, day: datetime) -> None:
+        """The transaction that removed the facts of a day has ended well."""
+        self._retired[facts].add(day)
+
     def due(self, session: Session, *, everything: bool) -> list[Window]:
         """What to make anew: quarter hours that no batch touched since this was asked last, and hours and days that
         are over and wholly told; with `everything` whatever is marked. Quarter hours come first.
