@@ -55,6 +55,20 @@ ENDINGS = (signal.SIGINT, signal.SIGTERM)
 SETTLING = timedelta(seconds=30)
 """How often rollups are made anew where facts came in; meanwhile those are read themselves."""
 
+RETIRING = timedelta(hours=1)
+"""How often facts that are old enough go."""
+
+KEEPING = {
+    "run": "keep_runs",
+    "node_execution": "keep_node_executions",
+    "model_call": "keep_model_calls",
+    "message": "keep_messages",
+    "request": "keep_requests",
+    "retrieval": "keep_retrievals",
+    "pull": "keep_pulls",
+}
+"""Table of facts -> the setting that says how long they stay."""
+
 GRACE_SECONDS = 5
 """How long requests under way may go on after we are told to stop."""
 
@@ -140,6 +154,16 @@ class Service:
         """Make rollups anew where no batch has come for a while."""
         await asyncio.to_thread(self.store.settle_rollups)
 
+    async def retire_facts(self) -> None:
+        """Let facts go that are older than the settings keep them."""
+        gone = await asyncio.to_thread(self.store.retire, self._ages(), self.clock())
+        if gone:
+            log.info("facts retired", **gone)
+
+    def _ages(self) -> dict[str, timedelta]:
+        kept = {facts: getattr(self.settings, setting) for facts, setting in KEEPING.items()}
+        return {facts: age for facts, age in kept.items() if age is not None}
+
     def payer_report(self) -> Mapping[str, Any]:
         """How far the payers' file reaches now. Raises SettingsError where there is none, or it is wrong."""
         return payer_report(self.settings, self.store.rows, self.clock())
@@ -196,6 +220,8 @@ class Service:
         if self.paying is not None:
             schedules.append(Schedule(self.resolve_payers, self.settings.pull_interval, clock=self.clock))
         schedules.append(Schedule(self.settle_rollups, SETTLING, clock=self.clock))
+        if self._ages():
+            schedules.append(Schedule(self.retire_facts, RETIRING, clock=self.clock))
         for schedule in schedules:
             schedule.start()
         try:
