@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from typing import TypeAlias
 
 from collector.measures.fragments import Facts, columns_of, conjuncts, qualify
@@ -19,6 +18,9 @@ from collector.measures.measure import Kind, Measure
 from collector.rollups import ROLLUPS, Level, Rollup, Told
 
 Conditions: TypeAlias = frozenset[str]
+
+BY_DAY = (Level.DAY,)
+"""Where bounds are counted."""
 
 _NEVER_BLANK = re.compile(r"coalesce\([\w.]+, 0\)")
 _ROLLUPS: dict[Facts, Rollup] = {rollup.record: rollup for rollup in ROLLUPS}
@@ -89,7 +91,8 @@ class Kept:
             case Kind.MEAN:
                 return self._mean(measure, conditions, rows)
             case Kind.BUCKETS:
-                return self._buckets(measure, conditions, rows)
+                bands = self.bands(measure, given)
+                return None if bands is None else Parts(rows, (bands,), "{0}", BY_DAY)
             case Kind.EARLIEST | Kind.LATEST:
                 return self._extreme(measure, conditions, rows)
             case _:
@@ -129,22 +132,19 @@ class Kept:
             else Part(f"sum({column}){_only(conditions)}", f"sum({self._facts.table}.{name}){_only(keyed)}")
         )
 
-    def _buckets(self, measure: Measure, conditions: Conditions, rows: Part) -> Parts | None:
+    def bands(self, measure: Measure, given: Conditions = frozenset()) -> Part | None:
+        """How many facts lie between the bounds of a measure, over rows that fulfil what is `given`."""
+        conditions = conjuncts(measure.where) - given
         keyed, rest = self._apart(conditions)
-        column, bounds = str(measure.column), measure.bounds
-        names = self._bands.get((column, rest, bounds))
+        column, bounds = str(measure.column), [*measure.bounds]
+        names = self._bands.get((column, rest, measure.bounds))
         if names is None:
             return None
-        above = [frozenset[str](), *(frozenset({f"({column}) > {low}"}) for low, _ in pairwise(bounds))]
-        parts = tuple(
-            Part(
-                f"count(*){_only(conditions | low | {f'({column}) <= {high}'})}",
-                f"sum({self._facts.table}.{name}){_only(keyed)}",
-            )
-            for name, low, high in zip(names, above, bounds, strict=True)
+        counts = (f"CAST(coalesce(sum({self._facts.table}.{name}){_only(keyed)}, 0) AS BIGINT)" for name in names)
+        return Part(
+            f"histogram({column}, {bounds}){_only(conditions)}",
+            f"map(CAST({bounds} AS DOUBLE[]), [{', '.join(counts)}])",
         )
-        counts = ", ".join(f"CAST(coalesce({{{place}}}, 0) AS BIGINT)" for place in range(len(parts)))
-        return Parts(rows, parts, f"map({[*bounds]}, [{counts}])", (Level.DAY,))
 
     def _extreme(self, measure: Measure, conditions: Conditions, rows: Part) -> Parts | None:
         keyed, rest = self._apart(conditions)

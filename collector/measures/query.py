@@ -171,8 +171,11 @@ def _gone(statements: Sequence[Statement], state: State) -> int:
 def _take(statement: Statement, row: tuple[object, ...], cells: Cells, flags: dict[str, int]) -> None:
     """Put what a statement's row says, after its key, where it belongs."""
     for shared, cell in zip(statement.measures, row, strict=False):
-        if len(shared) == 1:
-            cells[shared[0]] = cell
+        if len(shared) == 1 and isinstance(cell, dict):
+            before = cast("dict[float, int]", cells.get(shared[0]) or {})
+            cells[shared[0]] = {bound: cell.get(bound, 0) + before.get(bound, 0) for bound in {**before, **cell}}
+        elif len(shared) == 1:
+            cells.setdefault(shared[0], cell)
         else:
             cells.update(zip(shared, cell if isinstance(cell, list) else [None] * len(shared), strict=True))
     for flag, how_many in zip(statement.flags, row[len(statement.measures) :], strict=True):

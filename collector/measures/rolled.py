@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from collector.measures.ask import Moment, Query
 from collector.measures.fragments import Facts, columns_of, conjuncts
-from collector.measures.kept import Kept, Part, kept_of, rollup_of, told_of
+from collector.measures.kept import BY_DAY, Kept, Part, kept_of, rollup_of, told_of
 from collector.measures.measure import Flag, Measure
 from collector.measures.sources import Source, State, sources
-from collector.measures.spans import Spans, together
+from collector.measures.spans import ROLLED, Spans, together
 from collector.measures.sql import (
     Scan,
     Statement,
@@ -30,7 +30,7 @@ from collector.measures.sql import (
     over_union,
     put_together,
 )
-from collector.rollups import Level, Rollup, Told
+from collector.rollups import BEGINNING, Level, Rollup, Told
 
 
 def compile_rolled(query: Query, state: State) -> list[Statement]:
@@ -82,7 +82,8 @@ class _Pieces:
         scan.join(joins)
         where = [*self._within(source, scan), *scan.asked(), *conditions]
         if source.level is None:
-            self.reads = together((*self.reads, *(source.began if source.ended is None else ())))
+            read = [span for began, ended in source.pieces if ended is None for span in began]
+            self.reads = together((*self.reads, *read))
         table = self.rollup.table(source.level, self.told) if source.level else None
         return scan.select([*keys, *columns(source.level is None)], bracketed(where), table)
 
@@ -90,14 +91,25 @@ class _Pieces:
         return scan.keys()[len(key_names(self.query)) - len(self.query.by) :]
 
     def _within(self, source: Source, scan: Scan) -> list[str]:
-        began, ended = f"{self.facts.table}.created_at", f"{self.facts.table}.finished_at"
-        if source.ended is None:
-            return [self._in_spans(began, source.began, scan)]
-        when = self._in_spans(began, source.began, scan) if source.began else f"{began} IS NULL"
-        end = self._in_spans(ended, source.ended, scan)
-        if source.level is None and source.began:  # spelled so that the store can leave out what lies elsewhere
-            end = f"({end}) OR ({ended} IS NULL AND ({self._in_spans(began, source.ended, scan)}))"
-        return [when, end]
+        found = [self._in_piece(source.level, *piece, scan) for piece in source.pieces]
+        if len(found) == 1:
+            return found[0]
+        return [" OR ".join(f"({' AND '.join(bracketed(piece))})" for piece in found)]
+
+    def _in_piece(self, level: Level | None, began: Spans, ended: Spans | None, scan: Scan) -> list[str]:
+        start, end = f"{self.facts.table}.created_at", f"{self.facts.table}.finished_at"
+        if ended is None:
+            return [self._in_spans(start, began, scan)]
+        if level is not None:
+            when = [] if began == ROLLED else [self._in_spans(start, began, scan)]
+            return [*when, self._in_spans(end, ended, scan)]
+        # Spelled so that the store can leave out what lies elsewhere.
+        when_ended = (
+            f"({self._in_spans(end, ended, scan)}) OR ({end} IS NULL AND ({self._in_spans(start, ended, scan)}))"
+        )
+        if not began:
+            return [f"{start} IS NULL OR {start} < {scan.bind('beginning', BEGINNING)}", when_ended]
+        return [self._in_spans(start, began, scan), when_ended]
 
     def _in_spans(self, column: str, spans: Spans, scan: Scan) -> str:
         found = []
@@ -129,8 +141,13 @@ def _table(
             left.append(measure)
     uncounted = bool(flags)
     for levels, known in by_levels.items():
+        if levels == BY_DAY:
+            banded = _banded(rollup, known, query, state)
+            found += banded
+            left += known if not banded else []
+            continue
         counted = _flag_parts(kept, flags, measures) if uncounted else {}
-        summed = None if counted is None else _summed(rollup, known, counted, levels, query, state)
+        summed = None if counted is None else _summed(rollup, known, counted, query, state)
         if summed is None:
             left += known
         else:
@@ -155,13 +172,12 @@ def _summed(
     rollup: Rollup,
     measures: Sequence[Measure],
     flags: dict[Flag, Part],
-    levels: Sequence[Level],
     query: Query,
     state: State,
 ) -> Statement | None:
     """One statement over all sources; None where the rollup does not serve it."""
     pieces, joins = _Pieces(rollup, query), [join for measure in measures for join in measure.joins]
-    places = sources(query, rollup, levels, state)
+    places = sources(query, rollup, tuple(Level), state)
     if not any(source.level for source in places) or not pieces.serves(joins):
         return None
     kept = kept_of(rollup)
@@ -196,6 +212,37 @@ def _summed(
         {rollup.facts: pieces.reads},
         is_rolled=True,
     )
+
+
+def _banded(rollup: Rollup, measures: Sequence[Measure], query: Query, state: State) -> list[Statement]:
+    """Statements that count by bounds, one for each source: their counts add up. None of them where no rollup serves.
+
+    Not one for all: working out how to count many bounds in several tables at once takes longer than counting.
+    """
+    joins = [join for measure in measures for join in measure.joins]
+    places = sources(query, rollup, BY_DAY, state)
+    if not any(source.level for source in places) or not _Pieces(rollup, query).serves(joins):
+        return []
+    kept = kept_of(rollup)
+    given = frozenset.intersection(*(kept.keyed(measure) for measure in measures))
+
+    def columns(is_of_facts: bool) -> list[str]:
+        parts = {measure: kept.bands(measure, given) for measure in measures}
+        return [
+            f"{part.of_facts if is_of_facts else part.of_rollup} AS {measure.name}"
+            for measure, part in parts.items()
+            if part
+        ]
+
+    found = []
+    for source in places:
+        pieces = _Pieces(rollup, query)
+        sql = grouped(pieces.select(source, joins, sorted(given), columns), len(key_names(query)))
+        cells = tuple((measure,) for measure in measures)
+        found.append(
+            Statement(sql, pieces.parameters, cells, (), {rollup.facts: pieces.reads}, is_rolled=bool(source.level))
+        )
+    return found
 
 
 def _distinct(measure: Measure, rollup: Rollup, told: Told, query: Query, state: State) -> Statement | None:

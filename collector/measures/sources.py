@@ -15,7 +15,7 @@ from typing import cast
 
 from collector.measures.ask import Moment, Query
 from collector.measures.measure import Flag
-from collector.measures.spans import EVER, ROLLED, Span, Spans, both, fewer, steps, together, whole_steps, without
+from collector.measures.spans import ROLLED, Span, Spans, both, fewer, steps, together, whole_steps, without
 from collector.period import FIXED_STEPS, Grain
 from collector.rollups import Level, Rollup
 
@@ -78,14 +78,14 @@ class State:
 
 @dataclass(frozen=True)
 class Source:
-    """Rows of one table: of a rollup's level, or the facts themselves.
+    """Rows of one table: of a rollup's level, or (None) the facts themselves.
 
-    `began` and `ended` say when (`ended` None: no matter); facts that began nobody knows when have no span in `began`.
+    A row is in it when it began and ended in the spans of one of the pieces; without a second part its end does not
+    matter. No spans to begin in: facts that began nobody knows when, or before there were any rollups.
     """
 
     level: Level | None
-    began: Spans
-    ended: Spans | None = None
+    pieces: tuple[tuple[Spans, Spans | None], ...]
 
 
 def sources(query: Query, rollup: Rollup, levels: Iterable[Level], state: State) -> list[Source]:
@@ -105,28 +105,28 @@ def _by_start(wanted: Spans, clean: Mapping[Level, Spans]) -> list[Source]:
     for level, spans in clean.items():
         taken = whole_steps(both(wanted, spans), level)
         if taken:
-            found.append(Source(level, taken))
+            found.append(Source(level, ((taken, None),)))
             wanted = without(wanted, taken)
-    return [*found, Source(None, wanted)] if wanted else found
+    return [*found, Source(None, ((wanted, None),))] if wanted else found
 
 
 def _by_end(wanted: Spans, clean: Mapping[Level, Spans]) -> list[Source]:
     """Pieces of (when it began) x (when it ended): a step of a rollup is one of both."""
     found: list[Source] = []
-    pieces = [(EVER, wanted)]
+    pieces = [(ROLLED, wanted)]
     for level, spans in clean.items():
         whole = whole_steps(both(wanted, ROLLED), level)
-        left = []
+        taken, left = [], []
         for began, ended in pieces:
             takes = both(began, spans), both(ended, whole)
             if all(takes):
-                found.append(Source(level, *takes))
+                taken.append(takes)
                 left += [(takes[0], without(ended, takes[1])), (without(began, takes[0]), ended)]
             else:
                 left.append((began, ended))
         pieces = [piece for piece in left if all(piece)]
-    facts = [Source(None, began, ended) for began, ended in pieces]
-    return [*found, *facts, Source(None, (), wanted)]
+        found += [Source(level, tuple(taken))] if taken else []
+    return [*found, *(Source(None, (piece,)) for piece in pieces), Source(None, (((), wanted),))]
 
 
 def _fits(query: Query, level: Level) -> bool:

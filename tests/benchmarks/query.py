@@ -59,7 +59,7 @@ INSERT INTO messages (id, app_id, model_provider, model_id, conversation_id, inp
 SELECT md5('message' || n)::uuid, md5('app' || a)::uuid, 'langgenius/openai/openai', 'gpt-4o-mini',
   md5('conversation' || n / 200 || '/' || a)::uuid, '{{}}', repeat(md5(n::text), 2), '[]', h % 1000, 0.15,
   repeat(md5(n::text), 4), h / 7 % 500, 0.6, (h % 5000) / 1000.0, (h % 100000) / 1e7, 'USD', 'api',
-  md5('user' || h % 5000 || '/' || a)::uuid, at, at, 'normal',
+  md5('user' || abs(hashint8(n / 200 * 50 + a)::bigint) % 2000 || '/' || a)::uuid, at, at, 'normal',
   CASE h % 20 WHEN 0 THEN 'debugger' WHEN 1 THEN 'web-app' ELSE 'service-api' END, 'chat'
 FROM generate_series({first}, {last}) n,
   LATERAL (SELECT abs(hashint8(n::bigint)::bigint) AS h) x,

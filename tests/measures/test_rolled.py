@@ -8,9 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from collector.faces.prometheus import Exposition
 from collector.measures.answer import ROLLUPS, Answer
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.query import Query, run
@@ -48,7 +49,13 @@ happening = st.fixed_dictionaries(
     }
 )
 batches = st.lists(st.lists(happening, max_size=6), min_size=1, max_size=5)
-THOROUGHLY = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# To shrink an example takes minutes: it is shown as it was found.
+THOROUGHLY = settings(
+    max_examples=12,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 
 def facts_of(told: dict[str, Any]) -> Iterator[Record]:
@@ -228,3 +235,27 @@ HAPPENED: dict[str, Any] = {
     "user": "u1",
     "seen": 0,
 }
+
+
+@THOROUGHLY
+@given(told=batches, is_settled=st.booleans(), since=st.sampled_from([FIRST, FIRST + timedelta(days=1, hours=3)]))
+def test_a_scrape_says_what_the_facts_say(store, told, is_settled, since):
+    empty(store)
+    store.put([an_app(id="shop", workspace_id="w1"), an_app(id="helpdesk", mode="chat")])
+    for batch in told:
+        store.put([fact for each in batch for fact in facts_of(each)])
+        store.settle_rollups(everything=is_settled)
+
+    def facts_only(sql: str, parameters: Any) -> list[tuple[object, ...]]:
+        return [] if "rollup_kept" in sql else store.rows(sql, parameters)
+
+    now = FIRST + timedelta(days=3, hours=5)
+    rolled, plain = (series(Exposition(r, clock=lambda: now, counting_since=since)) for r in (store.rows, facts_only))
+
+    assert rolled.keys() == plain.keys()
+    assert {name: rolled[name] for name in rolled if rolled[name] != pytest.approx(plain[name], rel=1e-9)} == {}
+
+
+def series(exposition: Exposition) -> dict[str, float]:
+    lines = exposition.text("")[0].decode().splitlines()
+    return {name: float(value) for line in lines if line[0] != "#" for name, _, value in [line.rpartition(" ")]}
