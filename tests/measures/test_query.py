@@ -223,4 +223,5 @@ def test_an_answer_in_plain_values(facts):
         "watermark": None,
         "flags": {},
         "units": {"runs": "runs"},
+        "from": "facts",
     }
