@@ -32,7 +32,7 @@ from collector.backfill import BackFill
 from collector.collect.collector import STREAM_NAMES
 from collector.collect.passes import Progress
 from collector.errors import SettingsError
-from collector.faces import backfill, intake, payers, prometheus, reconciliation, rest, rollups
+from collector.faces import backfill, copies, intake, payers, prometheus, reconciliation, rest, rollups
 from collector.faces.prometheus import Exposition, Tally
 from collector.faces.readings import Readings
 from collector.paying import Paying, Rows
@@ -150,6 +150,11 @@ class Service:
         if self.paying is not None:
             await asyncio.to_thread(self.paying.refresh)
 
+    def back_up(self, to: str) -> int:
+        """Write a copy of the store; its bytes."""
+        self.store.backup(to)
+        return Path(to).stat().st_size
+
     async def settle_rollups(self) -> None:
         """Make rollups anew where no batch has come for a while."""
         await asyncio.to_thread(self.store.settle_rollups)
@@ -171,6 +176,7 @@ class Service:
     def web(self) -> FastAPI:
         """The application that `serve` serves: REST, /metrics, and the schedule while it runs."""
         settings = self.settings
+        admit = intake.admission(_secret(settings.ingest_token), is_local=settings.listen.host in LOOPBACK)
         app = rest.application(self.store.rows, self.clock, timezone=settings.report_timezone, lifespan=self._life)
         service = intake.Service(version=collector.__version__, store=whereabouts(settings.store))
         app.include_router(
@@ -188,16 +194,12 @@ class Service:
                 self._begin_back_fill if self.consoles else None,
                 self._back_fill,
                 self.filling.stop,
-                admit=intake.admission(_secret(settings.ingest_token), is_local=settings.listen.host in LOOPBACK),
+                admit=admit,
                 streams=STREAM_NAMES,
             )
         )
-        app.include_router(
-            rollups.router(
-                lambda repair: self.store.check_rollups(repair=repair),
-                admit=intake.admission(_secret(settings.ingest_token), is_local=settings.listen.host in LOOPBACK),
-            )
-        )
+        app.include_router(rollups.router(lambda repair: self.store.check_rollups(repair=repair), admit=admit))
+        app.include_router(copies.router(self.back_up, self.store.export_parquet, admit=admit))
         app.include_router(payers.router(self.payer_report if self.paying else None))
         app.include_router(prometheus.router(self._exposition()))
 

@@ -245,6 +245,54 @@ def check(
 
 
 @cli.command()
+def backup(
+    to: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet.")],
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    as_json: Json = False,
+) -> None:
+    """Write a consistent copy of the store, also while the service serves."""
+    made = commands.backup(_settings(config, store=store, listen=listen), to)
+    terminal.show_json(made) if as_json else terminal.say(f"wrote {made['path']} ({made['bytes']:,} bytes)")
+
+
+@cli.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
+    config: Config = None,
+    store: StorePath = None,
+    as_json: Json = False,
+) -> None:
+    """Make the store from a backup. One that is there is never replaced."""
+    made = commands.restore(_settings(config, store=store), source)
+    terminal.show_json(made) if as_json else terminal.say(f"wrote {made['path']} ({made['bytes']:,} bytes)")
+
+
+export = typer.Typer(help="Write what is stored in the formats of others.", no_args_is_help=True)
+cli.add_typer(export, name="export")
+
+
+@export.command("parquet")
+def export_parquet(
+    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write; it must not exist yet.")],
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    as_json: Json = False,
+) -> None:
+    """Write every table as a Parquet file, all of the same moment."""
+    made = commands.export_parquet(_settings(config, store=store, listen=listen), to)
+    if as_json:
+        terminal.show_json(made)
+        return
+    terminal.show_lines(
+        ("table", "rows"), [(name, f"{rows:,}") for name, rows in made["rows"].items()], numbers=("rows",)
+    )
+    terminal.say(f"wrote {made['path']}")
+
+
+@cli.command()
 def payers(
     config: Config = None,
     store: StorePath = None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -185,6 +186,49 @@ def _asked(kind: type[Parameters], asked: Plain) -> tuple[dict[str, Any], Parame
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise QueryError(f"{first['loc'][0]}: {first['msg']}", field=str(first["loc"][0])) from None
+
+
+def backup(settings: Settings, to: Path) -> Plain:
+    """Write a consistent copy of the store, here or by the service that holds it: its path and bytes."""
+    path = to.absolute()
+
+    def here(store: Store) -> Plain:
+        store.backup(path)
+        return {"path": str(path), "bytes": path.stat().st_size}
+
+    _must_exist(settings)
+    return _with_store(settings, here, lambda running: running.backup(str(path)))
+
+
+def restore(settings: Settings, source: Path) -> Plain:
+    """Make the settings' store from a backup. Raises SettingsError where one is there, StoreError for no backup."""
+    target = Path(whereabouts(settings.store))
+    if target.exists():
+        raise SettingsError(f"store: there is one at {target}; move it away first, a backup never replaces it")
+    part = target.with_name(target.name + ".part")
+    try:
+        shutil.copyfile(source, part)
+        open_store(part).close()  # a backup of an older version becomes today's, what is none is refused
+        part.rename(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return {"path": str(target), "bytes": target.stat().st_size}
+
+
+def export_parquet(settings: Settings, to: Path) -> Plain:
+    """Write every table as a Parquet file, here or by the service that holds the store: where, and rows by table."""
+    path = to.absolute()
+    _must_exist(settings)
+    return _with_store(
+        settings,
+        lambda store: {"path": str(path), "rows": store.export_parquet(path)},
+        lambda running: running.export_parquet(str(path)),
+    )
+
+
+def _must_exist(settings: Settings) -> None:
+    if not (path := Path(whereabouts(settings.store))).exists():
+        raise SettingsError(f"store: there is none at {path}; nothing to copy")
 
 
 def payers(settings: Settings) -> Plain:

@@ -82,6 +82,12 @@ class Store(Protocol):
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""
 
+    def export_parquet(self, folder: str | Path) -> dict[str, int]:
+        """Write every table as a Parquet file of its name, all of one moment, while others read and write.
+
+        `folder` must not exist yet. Rows by table. Raises StoreError.
+        """
+
     def close(self) -> None:
         """Finish what is being written and let go of the file."""
 

@@ -8,6 +8,7 @@ because they were not told again.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -190,6 +191,24 @@ class DuckStore:
             finally:
                 session.run("DETACH copied")
         part.rename(target)
+
+    def export_parquet(self, folder: str | Path) -> dict[str, int]:
+        """Write every table as a Parquet file of its name, all of one moment; rows by table."""
+        target = Path(folder)
+        if target.exists() or not target.parent.is_dir():
+            raise StoreError(f"export {target}: wanted the path of a new folder in one that exists")
+        part = target.with_name(target.name + ".part")
+        part.mkdir()
+        rows = {}
+        try:
+            with self._reading() as session, session.transaction():
+                for (table,) in session.run("SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1"):
+                    ((rows[table],),) = session.run(f"COPY {table} TO {quoted(str(part / table) + '.parquet')}")
+            part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        return rows
 
     def close(self) -> None:
         """Wait for the writer, then let go of the file."""
