@@ -6,7 +6,7 @@ What comes in are spans; what goes out are spans. Nothing here knows a table.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -76,8 +76,3 @@ def fewer(spans: Spans, most: int, never: Spans) -> Spans:
 def _up(at: datetime, level: Level) -> datetime:
     start = level.start(at)
     return start if start == at else start + level.length
-
-
-def length(spans: Spans) -> timedelta:
-    """How long they are, all together."""
-    return sum((end - start for start, end in spans), timedelta())
