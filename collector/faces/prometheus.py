@@ -118,7 +118,7 @@ class Exposition(Collector):
         return iter(())
 
     def _metrics(self, now: datetime) -> Iterator[Metric]:
-        state = State.of(self._rows)
+        state = State.of(self._rows).with_undated(self._rows)
         # The end of a day: nothing has to be looked for behind the last whole one.
         end = Level.DAY.start(max(now, self._counting_since) + SLACK) + Level.DAY.length
         since = Period(self._counting_since, end, ZoneInfo("UTC"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -17,7 +17,7 @@ from collector.measures.ask import Moment, Query
 from collector.measures.measure import Flag
 from collector.measures.spans import ROLLED, Span, Spans, both, fewer, steps, together, whole_steps, without
 from collector.period import FIXED_STEPS, Grain
-from collector.rollups import Level, Rollup
+from collector.rollups import BEGINNING, ROLLUPS, Level, Rollup
 
 MOST_SPANS = 12
 """Steps to be read from the facts that lie apart are read as so many spans at most, with what is between them."""
@@ -28,17 +28,25 @@ UNION ALL SELECT facts, level, starts_at, 0 FROM rollup_mark
 UNION ALL SELECT facts, 'retired', starts_at, number FROM retired_day
 UNION ALL SELECT DISTINCT '', 'release', NULL, number FROM dify_release"""
 
+_UNDATED = "\nUNION ALL ".join(
+    f"(SELECT '{rollup.facts}' FROM {rollup.facts} WHERE created_at IS NULL OR created_at < $beginning LIMIT 1)"
+    for rollup in ROLLUPS
+    if rollup.has_end
+)
+
 
 @dataclass(frozen=True)
 class State:
     """What a store says about its rollups: of which tables it keeps any, which steps of them do not say what the facts
     say, how many facts have gone from which days, and which versions of Dify were ever met (None: not asked).
+    `undated` are the tables with facts that began nobody knows when, or before there were rollups (None: not asked).
     """
 
     kept: frozenset[str] = frozenset()
     marks: Mapping[tuple[str, Level], Spans] = field(default_factory=dict)
     retired: Mapping[str, Mapping[datetime, int]] = field(default_factory=dict)
     versions: frozenset[int] | None = None
+    undated: frozenset[str] | None = None
 
     @classmethod
     def of(cls, rows: Callable[[str, Mapping[str, object]], list[tuple[object, ...]]]) -> State:
@@ -62,6 +70,11 @@ class State:
             for (facts, level), starts in marks.items()
         }
         return cls(frozenset(kept), joined, retired, frozenset(versions))
+
+    def with_undated(self, rows: Callable[[str, Mapping[str, object]], list[tuple[object, ...]]]) -> State:
+        """The same, and asked for undated facts: worth it before many questions about when facts ended."""
+        found = rows(_UNDATED, {"beginning": BEGINNING}) if self.kept else []
+        return replace(self, undated=frozenset(cast(str, facts) for (facts,) in found))
 
     def may_be(self, flag: Flag) -> bool:
         """Whether there can be rows that a flag is about."""
@@ -96,7 +109,8 @@ def sources(query: Query, rollup: Rollup, levels: Iterable[Level], state: State)
     clean = {level: without(ROLLED, state.marks.get((rollup.facts, level), ())) for level in usable}
     period: Span = (query.period.start, query.period.end)
     if query.moment is Moment.FINISHED and rollup.has_end:
-        return _by_end(together([period]), clean)
+        has_undated = state.undated is None or rollup.facts in state.undated
+        return _by_end(together([period]), clean, has_undated=has_undated)
     return _by_start(together([period]), clean)
 
 
@@ -110,7 +124,7 @@ def _by_start(wanted: Spans, clean: Mapping[Level, Spans]) -> list[Source]:
     return [*found, Source(None, ((wanted, None),))] if wanted else found
 
 
-def _by_end(wanted: Spans, clean: Mapping[Level, Spans]) -> list[Source]:
+def _by_end(wanted: Spans, clean: Mapping[Level, Spans], *, has_undated: bool) -> list[Source]:
     """Pieces of (when it began) x (when it ended): a step of a rollup is one of both."""
     found: list[Source] = []
     pieces = [(ROLLED, wanted)]
@@ -126,7 +140,8 @@ def _by_end(wanted: Spans, clean: Mapping[Level, Spans]) -> list[Source]:
                 left.append((began, ended))
         pieces = [piece for piece in left if all(piece)]
         found += [Source(level, tuple(taken))] if taken else []
-    return [*found, *(Source(None, (piece,)) for piece in pieces), Source(None, (((), wanted),))]
+    undated = [Source(None, (((), wanted),))] if has_undated else []
+    return [*found, *(Source(None, (piece,)) for piece in pieces), *undated]
 
 
 def _fits(query: Query, level: Level) -> bool:

@@ -238,13 +238,22 @@ HAPPENED: dict[str, Any] = {
 
 
 @THOROUGHLY
-@given(told=batches, is_settled=st.booleans(), since=st.sampled_from([FIRST, FIRST + timedelta(days=1, hours=3)]))
-def test_a_scrape_says_what_the_facts_say(store, told, is_settled, since):
+@given(
+    told=batches,
+    is_settled=st.booleans(),
+    has_odd=st.booleans(),
+    since=st.sampled_from([FIRST, FIRST + timedelta(days=1, hours=3)]),
+)
+def test_a_scrape_says_what_the_facts_say(store, told, is_settled, has_odd, since):
     empty(store)
     store.put([an_app(id="shop", workspace_id="w1"), an_app(id="helpdesk", mode="chat")])
     for batch in told:
         store.put([fact for each in batch for fact in facts_of(each)])
         store.settle_rollups(everything=is_settled)
+    if has_odd:
+        odd = {"finished_at": FIRST + timedelta(days=2), "elapsed_seconds": 3.0}
+        store.put([a_run(id="undated", created_at=None, **odd)])
+        store.put([a_run(id="old", created_at=datetime(1969, 12, 31, tzinfo=UTC), **odd)])
 
     def facts_only(sql: str, parameters: Any) -> list[tuple[object, ...]]:
         return [] if "rollup_kept" in sql else store.rows(sql, parameters)
