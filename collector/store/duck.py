@@ -261,8 +261,10 @@ class DuckStore:
         """The stored rows of the facts told, and their `place`; a fact without an instant is looked for everywhere."""
         if not table.is_dated:
             return self._found(table, told, "TRUE")
-        is_dated = pc.is_valid(told["created_at"])
-        dated, undated = told.filter(is_dated), told.filter(pc.invert(is_dated))
+        dated, undated = told, told.slice(0, 0)
+        if told["created_at"].null_count:
+            is_dated = pc.is_valid(told["created_at"])
+            dated, undated = told.filter(is_dated), told.filter(pc.invert(is_dated))
         found = []
         if len(dated):
             span = pc.min_max(dated["created_at"]).as_py()
@@ -318,6 +320,7 @@ INSERT INTO reach VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
 SET complete_from = least(complete_from, excluded.complete_from),
   complete_until = greatest(complete_until, excluded.complete_until)
 """
+_ROW_GROUP = 122_880
 _PLACE = pa.field("place", pa.int64())
 _INSTANT = pa.timestamp("us", tz="UTC")
 _EVER, _NEVER = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
@@ -325,8 +328,11 @@ _EVER, _NEVER = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC
 
 
 def _in_time(rows: pa.Table) -> pa.Table:
-    """Rows in the order of time, so that a day lies together; those without an instant may lie anywhere."""
-    if "created_at" not in rows.column_names:
+    """Rows in the order of time, so that a day lies together; those without an instant may lie anywhere.
+
+    Less than the store keeps together anyway (a row group) may stay as it is.
+    """
+    if "created_at" not in rows.column_names or len(rows) < _ROW_GROUP:
         return rows
     at = rows["created_at"].combine_chunks()
     is_sorted = pc.all(pc.less_equal(at[:-1], at[1:])).as_py() is not False
