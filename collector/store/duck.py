@@ -278,15 +278,10 @@ class DuckStore:
         # Places first, rows then: to read whole rows while looking for their keys takes longer. A stranger with the
         # same CRC among them does no harm: `_merge` goes by id.
         schema = table.stored_schema
+        places = f"SELECT rowid FROM {table.name} SEMI JOIN told USING ({ID_CRC}) WHERE {bound}"
+        sql = f"SELECT {', '.join(schema.names)}, rowid AS place FROM {table.name} WHERE rowid IN ({places})"
         with self._writer.showing(told=told.select([ID_CRC])):
-            sql = f"SELECT rowid AS place FROM {table.name} SEMI JOIN told USING ({ID_CRC}) WHERE {bound}"
-            places = self._writer.arrow(sql, parameters)
-        if not len(places):
-            return schema.append(_PLACE).empty_table()
-        with self._writer.showing(places=places):
-            names = ", ".join(schema.names)
-            sql = f"SELECT {names}, rowid AS place FROM {table.name} WHERE rowid IN (SELECT place FROM places)"
-            return self._writer.arrow(sql).cast(schema.append(_PLACE))
+            return self._writer.arrow(sql, parameters).cast(schema.append(_PLACE))
 
     def _insert(self, table: Table, rows: pa.Table) -> None:
         if len(rows):
@@ -320,7 +315,6 @@ INSERT INTO reach VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
 SET complete_from = least(complete_from, excluded.complete_from),
   complete_until = greatest(complete_until, excluded.complete_until)
 """
-_ROW_GROUP = 122_880
 _PLACE = pa.field("place", pa.int64())
 _INSTANT = pa.timestamp("us", tz="UTC")
 _EVER, _NEVER = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
@@ -328,11 +322,8 @@ _EVER, _NEVER = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC
 
 
 def _in_time(rows: pa.Table) -> pa.Table:
-    """Rows in the order of time, so that a day lies together; those without an instant may lie anywhere.
-
-    Less than the store keeps together anyway (a row group) may stay as it is.
-    """
-    if "created_at" not in rows.column_names or len(rows) < _ROW_GROUP:
+    """Rows in the order of time, so that a day lies together; those without an instant may lie anywhere."""
+    if "created_at" not in rows.column_names:
         return rows
     at = rows["created_at"].combine_chunks()
     is_sorted = pc.all(pc.less_equal(at[:-1], at[1:])).as_py() is not False
