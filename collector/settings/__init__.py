@@ -58,6 +58,16 @@ def _field(default: object, unit: str, help: str, *, example: str = "", **limits
     return Field(default, description=help, json_schema_extra={"unit": unit, "example": example}, **limits)
 
 
+def _keep(facts: str) -> Any:
+    return _field(
+        None,
+        "span",
+        f"Age at which {facts} go; default: never. Totals by quarter hour, and users, stay for ever; percentiles, and "
+        "what is asked by user, conversation or payer, know only what is still there.",
+        example="400d",
+    )
+
+
 class Settings(BaseModel):
     """What is in force. A field's name in upper case after DIFY_METRIC_ is its environment variable."""
 
@@ -186,6 +196,15 @@ class Settings(BaseModel):
         example="5000",
         gt=0,
     )
+
+    keep_runs: Span | None = _keep("runs")
+    keep_node_executions: Span | None = _keep("node executions")
+    keep_model_calls: Span | None = _keep("model calls")
+    keep_messages: Span | None = _keep("messages")
+    keep_requests: Span | None = _keep("requests the tap saw")
+    keep_retrievals: Span | None = _keep("retrievals")
+    keep_portal_events: Span | None = _keep("portal events")
+    keep_pulls: Span | None = _keep("our own pulls")
 
     payers: Text | None = _field(
         None,
