@@ -18,7 +18,7 @@ PACKAGE = "collector"
 
 FOUNDATION = (
     *("clock", "errors", "period", "failures", "fields", "quirks", "records", "wire", "ledger"),
-    *("payers", "payer_file"),
+    *("payers", "payer_file", "bill_lines"),
     *("access", "keyring"),
     *("settings", "logs", "running"),
 )

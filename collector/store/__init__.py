@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 import pyarrow as pa
 
 from collector.access import EVERYTHING, Key, Sight
+from collector.bill_lines import ClosedPeriod
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import Mark, Record, Stored
@@ -64,6 +65,12 @@ class Store(Protocol):
 
     def set_keys(self, keys: Iterable[Key]) -> None:
         """Keep these keys in table `access_key`, in place of those before. Does not wait for a batch."""
+
+    def close_period(self, closed: ClosedPeriod, lines: pa.Table) -> None:
+        """Keep a billing period with its lines (`collector.bill_lines.LINES`): all of it, or nothing.
+
+        Raises StoreError where it is kept already.
+        """
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""
