@@ -30,12 +30,14 @@ from starlette.types import ASGIApp
 import collector
 from collector import health, paying
 from collector.backfill import BackFill
+from collector.billing.bills import Bills
+from collector.billing.book_file import BookFile
 from collector.clock import utc_now as utc_now
 from collector.collect.passes import Progress
 from collector.collect.releases import declared
 from collector.companion import Companion
 from collector.errors import SettingsError, StoreError
-from collector.faces import aside, backfill, events, intake, keys, payers, prometheus, reconciliation, rest
+from collector.faces import aside, backfill, billing, events, intake, keys, payers, prometheus, reconciliation, rest
 from collector.faces.admission import Admission
 from collector.faces.guard import open_to_all, seal, seen
 from collector.faces.prometheus import Exposition, Tally
@@ -87,6 +89,7 @@ class Service:
         self.companion = Companion(settings, self._inner_token) if settings.tap else None
         try:
             self.paying = payers_in(settings, self.store)
+            self.bills = bills_in(settings, self.store, clock)
             self.sources = [
                 Source(settings, given, self.put, self.store, clock=clock, transport=transport, on_progress=on_progress)
                 for given in settings.sources
@@ -183,6 +186,7 @@ class Service:
         )
         app.include_router(aside.router(lambda: health.listed(rows)))
         app.include_router(payers.router(self.payer_report if self.paying else None))
+        app.include_router(billing.router(self.bills, settings.billing_account))
         app.include_router(prometheus.router(self._exposition()))
 
         @app.get("/", include_in_schema=False, dependencies=[open_to_all()])
@@ -390,6 +394,14 @@ def payer_report(settings: Settings, rows: Rows, now: datetime) -> Mapping[str, 
         raise SettingsError("payers: no file to look into; set it to the path of a .toml or .csv file")
     found: Mapping[str, Any] = msgspec.to_builtins(paying.report(Path(settings.payers), rows, now))
     return found
+
+
+def bills_in(settings: Settings, store: Store, clock: Clock) -> Bills:
+    """The bills of a store, by the settings' price book. Raises SettingsError where the book is wrong."""
+    book = BookFile(settings.prices)
+    if settings.prices is not None:
+        book()
+    return Bills(store.rows, store.arrow, store.close_period, book, clock)
 
 
 def _asked(service: Service) -> str:

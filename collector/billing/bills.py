@@ -113,6 +113,10 @@ class Bills:
         used = book or self._book()
         return self._lines(self._month(name, used, closed), used, closed)
 
+    def bounds(self, name: str) -> Period:
+        """From when until when a period lasts."""
+        return self._month(name, self._book(), {each.period: each for each in self._closed()}).period
+
     def statement(self, name: str, by: Sequence[str] = BY) -> Statement:
         """One period's bill, added up by these columns."""
         book = self._book()

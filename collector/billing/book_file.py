@@ -301,3 +301,27 @@ def _day(entry: Entry, field: str) -> date | None:
     if not isinstance(value, date) or isinstance(value, datetime) or not 1970 <= value.year <= 9000:
         raise _Wrong(field, f"wanted a day such as 2026-01-31, got {entry[field]!s}; prices change at midnight")
     return value
+
+
+class BookFile:
+    """The book in a file, read again where the file changed. Safe to call from several threads."""
+
+    def __init__(self, path: str | None) -> None:
+        """`path` is None where no book is set."""
+        self._path = Path(path) if path else None
+        self._read: tuple[tuple[int, int], Book] | None = None
+
+    def __call__(self) -> Book:
+        """Raises SettingsError where there is no book, or a wrong one."""
+        if self._path is None:
+            raise SettingsError(
+                "prices: no price book; set it to the path of a .toml file (deploy/prices.example.toml)"
+            )
+        try:
+            about = self._path.stat()
+        except OSError as error:
+            raise SettingsError(f"{self._path}: cannot be read: {error.strerror}") from None
+        state = (about.st_mtime_ns, about.st_size)
+        if self._read is None or self._read[0] != state:
+            self._read = (state, read_book(self._path))
+        return self._read[1]

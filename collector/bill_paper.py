@@ -1,0 +1,101 @@
+"""Bills as tables on a terminal: plain values as REST would send them come in, tables go to stdout, words to stderr.
+
+Money is shown with every digit it has. Nothing here asks or decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from collector.terminal import BLANK, say, show_lines
+
+Plain: TypeAlias = Mapping[str, Any]
+
+
+def show_periods(periods: Sequence[Plain]) -> None:
+    """One line for each."""
+    lines = [
+        (each["period"], each["state"], _minute(each["closed_at"]), each["closed_by"] or BLANK, _count(each["lines"]))
+        for each in periods
+    ]
+    show_lines(("period", "state", "closed", "by", "lines"), lines, numbers=("lines",))
+
+
+def show_statement(found: Plain) -> None:
+    """The sums asked for, then the totals, then what somebody should look at."""
+    if groups := found["groups"]:
+        heads = list(groups[0]["by"])
+        lines = [
+            (
+                *((each["by"][head] or BLANK) for head in heads),
+                each["currency"],
+                _digits(each["amount"]),
+                each["payable"],
+            )
+            for each in groups
+        ]
+        show_lines((*heads, "currency", "amount", "payable"), lines, numbers=("amount", "payable"))
+    totals = [
+        (each["currency"], *(_digits(each[name]) for name in ("list_amount", "usage", "corrections", "amount")))
+        for each in found["totals"]
+    ]
+    heads = ["total", "before discounts", "usage", "corrections", "amount"]
+    payable = [(*line, each["payable"]) for line, each in zip(totals, found["totals"], strict=True)]
+    show_lines((*heads, "payable"), payable, numbers=(*heads[1:], "payable"))
+    if unpriced := found["unpriced"]:
+        lines = [(each["model_name"] or BLANK, each["kind"], f"{each['tokens']:,}") for each in unpriced]
+        show_lines(("without a price", "kind", "tokens"), lines, numbers=("tokens",))
+    closed = f", closed {_minute(found['closed_at'])} by {found['closed_by']}" if found["closed_at"] else ""
+    say(f"{found['period']} ({found['timezone']}) is {found['state']}{closed}; {found['lines']:,} lines")
+    if found["digest"]:
+        say(f"digest {found['digest']}")
+    reported = ", ".join(f"{_digits(each['amount'])} {each['currency']}" for each in found["reported"])
+    say(f"{found['calls']:,} calls, {found['unmeasured']:,} of them told no usage; Dify says {reported or 'no cost'}")
+    for warning in found["warnings"]:
+        say(f"look: {warning}")
+
+
+def show_difference(found: Plain) -> None:
+    """What came and what went, line by line, and the totals before and after."""
+    heads = ("day", "department", "model", "kind", "currency", "price of one", "quantity", "amount")
+    lines = [
+        (
+            *(each["day"], each["department"] or BLANK, each["model_name"] or BLANK, each["kind"]),
+            *(each["currency"] or BLANK, _digits(each["unit_price"]), f"{each['quantity']:+,}"),
+            _digits(each["amount"]),
+        )
+        for each in found["lines"]
+    ]
+    if lines:
+        show_lines(heads, lines, numbers=heads[5:])
+    before, after = ({each["currency"]: each["amount"] for each in found[name]} for name in ("before", "after"))
+    totals = [
+        (currency, _digits(before.get(currency, "0")), _digits(after.get(currency, "0")))
+        for currency in sorted({*before, *after})
+    ]
+    show_lines(("total", "billed", "rated"), totals, numbers=("billed", "rated"))
+    if found["lines_left_out"]:
+        say(f"{found['lines_left_out']:,} lines more; --json shows as many, export all")
+    say(f"{found['period']} is {found['state']}: {f'{len(lines):,} lines differ' if lines else 'nothing differs'}")
+    if found["is_intact"] is False:
+        say("its lines, or what is known of its closing, are NOT those it was closed with: somebody changed them")
+
+
+def _digits(amount: str | None) -> str:
+    """Every digit, but no zeros at the end, and at least two behind the point."""
+    if amount is None:
+        return BLANK
+    number = Decimal(amount).normalize()
+    exponent = number.as_tuple().exponent
+    places = max(2, -exponent) if isinstance(exponent, int) else 2
+    return f"{number:,.{places}f}"
+
+
+def _minute(instant: str | None) -> str:
+    return instant[:16].replace("T", " ") if instant else BLANK
+
+
+def _count(number: int | None) -> str:
+    return BLANK if number is None else f"{number:,}"
