@@ -14,8 +14,8 @@ import msgspec
 import pyarrow as pa
 import structlog
 from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic import Path as InPath
 
 from collector.access import Scope
 from collector.billing.bills import Bills, Difference

@@ -110,7 +110,7 @@ def test_what_was_billed_and_corrected_is_what_the_facts_are_worth(story: Sequen
         if not heir:
             return
         for name in (*closed, heir):
-            of_name = [lines.filter(pa.array(_is_of(lines, name))) for lines in billed]
+            of_name = [lines.filter(pa.array(_is_of(lines, name), pa.bool_())) for lines in billed]
             assert sums(pa.concat_tables(of_name)) == sums(
                 rating.rated(world.store.arrow, world.book, month(name), name)
             )
