@@ -37,6 +37,7 @@ def show_statement(found: Plain) -> None:
             for each in groups
         ]
         show_lines((*heads, "currency", "amount", "payable"), lines, numbers=("amount", "payable"))
+        say("")
     totals = [
         (each["currency"], *(_digits(each[name]) for name in ("list_amount", "usage", "corrections", "amount")))
         for each in found["totals"]
@@ -45,9 +46,11 @@ def show_statement(found: Plain) -> None:
     payable = [(*line, each["payable"]) for line, each in zip(totals, found["totals"], strict=True)]
     show_lines((*heads, "payable"), payable, numbers=(*heads[1:], "payable"))
     if unpriced := found["unpriced"]:
+        say("")
         lines = [(each["model_name"] or BLANK, each["kind"], f"{each['tokens']:,}") for each in unpriced]
         show_lines(("without a price", "kind", "tokens"), lines, numbers=("tokens",))
     closed = f", closed {_minute(found['closed_at'])} by {found['closed_by']}" if found["closed_at"] else ""
+    say("")
     say(f"{found['period']} ({found['timezone']}) is {found['state']}{closed}; {found['lines']:,} lines")
     if found["digest"]:
         say(f"digest {found['digest']}")
@@ -59,17 +62,18 @@ def show_statement(found: Plain) -> None:
 
 def show_difference(found: Plain) -> None:
     """What came and what went, line by line, and the totals before and after."""
-    heads = ("day", "department", "model", "kind", "currency", "price of one", "quantity", "amount")
+    heads = ("day", "department", "model", "kind", "currency", "price", "quantity", "amount")
     lines = [
         (
             *(each["day"], each["department"] or BLANK, each["model_name"] or BLANK, each["kind"]),
-            *(each["currency"] or BLANK, _digits(each["unit_price"]), f"{each['quantity']:+,}"),
+            *(each["currency"] or BLANK, _price(each), f"{each['quantity']:+,}"),
             _digits(each["amount"]),
         )
-        for each in found["lines"]
+        for each in sorted(found["lines"], key=_place)
     ]
     if lines:
         show_lines(heads, lines, numbers=heads[5:])
+        say("")
     before, after = ({each["currency"]: each["amount"] for each in found[name]} for name in ("before", "after"))
     totals = [
         (currency, _digits(before.get(currency, "0")), _digits(after.get(currency, "0")))
@@ -77,10 +81,24 @@ def show_difference(found: Plain) -> None:
     ]
     show_lines(("total", "billed", "rated"), totals, numbers=("billed", "rated"))
     if found["lines_left_out"]:
-        say(f"{found['lines_left_out']:,} lines more; --json shows as many, export all")
+        say(f"{found['lines_left_out']:,} lines more")
     say(f"{found['period']} is {found['state']}: {f'{len(lines):,} lines differ' if lines else 'nothing differs'}")
     if found["is_intact"] is False:
         say("its lines, or what is known of its closing, are NOT those it was closed with: somebody changed them")
+
+
+def _place(line: Plain) -> tuple[Any, ...]:
+    """By day and payer; what went before what came."""
+    names = ("department", "model_name", "kind", "currency")
+    return (line["day"], *(line[name] or "" for name in names), line["quantity"])
+
+
+def _price(line: Plain) -> str:
+    """As the book has it: 2.50 per 1,000,000."""
+    if line["unit_price"] is None:
+        return BLANK
+    per = int(line["per"])
+    return _digits(str(Decimal(line["unit_price"]) * per)) + (f" per {per:,}" if per > 1 else "")
 
 
 def _digits(amount: str | None) -> str:
