@@ -17,6 +17,7 @@ from collector.billing.bills import Bills
 from collector.billing.book_file import read_book
 from collector.billing.exports import Form
 from collector.commands import with_store
+from collector.errors import QueryError
 from collector.running import Running
 from collector.settings import Settings
 from collector.store import Store
@@ -84,6 +85,22 @@ def export(settings: Settings, period: str, form: str) -> bytes:
         lambda bills: file_of(bills, period, wanted, settings.billing_account),
         lambda running: running.bill_file(period, wanted),
     )
+
+
+def send(
+    settings: Settings,
+    period: str,
+    form: str,
+    url: str,
+    token: str | None,
+    tell: Callable[[str, int, int | None], None],
+) -> int:
+    """Send the lines of a closed period as events; how many. Sending again changes nothing there. Raises QueryError."""
+    from collector.bill_post import KINDS, deliver
+
+    if form not in KINDS:
+        raise QueryError(f"--as: wanted {' or '.join(KINDS)}, got {form[:80]!r}", field="as", choices=KINDS)
+    return deliver(export(settings, period, form), form, url, token, tell)
 
 
 def _of(period: str) -> str:

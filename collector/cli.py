@@ -468,17 +468,43 @@ def diff_bill(
 @bill.command("export")
 def export_bill(
     period: BillPeriod,
-    form: Annotated[str, typer.Option("--format", help="csv, parquet, focus-csv, focus-parquet.")] = "focus-csv",
+    form: Annotated[
+        str, typer.Option("--format", help="csv, parquet, focus-csv, focus-parquet; closed: cloudevents, lago.")
+    ] = "focus-csv",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write into this file.")] = None,
     prices: Prices = None,
     config: Config = None,
     store: StorePath = None,
     listen: Listen = None,
 ) -> None:
-    """Write the lines of a month as a file: as they are, or as FOCUS 1.2 wants them."""
+    """Write the lines of a month as a file: as they are, as FOCUS 1.2 wants them, or as events."""
     from collector import bills, terminal
 
     terminal.write(bills.export(_settings(config, store=store, listen=listen, prices=prices), period, form), output)
+
+
+@bill.command("send")
+def send_bill(
+    period: BillPeriod,
+    to: Annotated[str, typer.Option("--to", metavar="URL", help="Where events are taken: …/api/v1/events[/batch].")],
+    form: Annotated[str, typer.Option("--as", help="cloudevents (OpenMeter) or lago.")] = "cloudevents",
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="The file that holds the key to show.")
+    ] = None,
+    prices: Prices = None,
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    as_json: Json = False,
+) -> None:
+    """Send the lines of a closed month as events. Sending again changes nothing there: every event has an id."""
+    from collector import bills, terminal
+
+    settings = _settings(config, store=store, listen=listen, prices=prices)
+    token = token_file.read_text().strip() if token_file else None
+    with terminal.progress() as tell:
+        sent = bills.send(settings, period, form, to, token, tell)
+    terminal.show_json({"sent": sent}) if as_json else terminal.say(f"{sent:,} events were taken by {to}")
 
 
 @cli.command()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,30 @@ def folder(tmp_path: Path) -> Path:
 def dify_metric(capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.chdir(folder)
     return Command(capsys)
+
+
+@pytest.fixture
+def meter() -> Iterator[tuple[str, list[bytes]]]:
+    """Something that takes events on loopback: its URL, and what it took."""
+    taken: list[bytes] = []
+
+    class Taker(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return None
+
+    with HTTPServer(("127.0.0.1", 0), Taker) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/api/v1/events", taken
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class TestTyped:
@@ -119,6 +146,22 @@ class TestTyped:
         assert rows[0]["InvoiceIssuerName"] == "Dify"
         assert dify_metric("bill", "export", "2026-01", "--format", "parquet", "-o", "b.parquet").code == 0
         assert len(pq.read_table(folder / "b.parquet")) == 19
+
+    def test_a_closed_month_is_sent(self, dify_metric: Command, folder: Path, meter: tuple[str, list[bytes]]):
+        url, taken = meter
+        early = dify_metric("bill", "send", "2026-01", "--to", url)
+        assert (early.code, "close it first" in early.err, taken) == (2, True, [])
+        (folder / "token").write_text("s3cret\n")
+        dify_metric("bill", "close", "2026-01", "--by", "finance")
+        said = dify_metric("bill", "send", "2026-01", "--to", url, "--token-file", "token", "--json")
+        assert (said.code, said.json) == (0, {"sent": 19})
+        (batch,) = map(json.loads, taken)
+        assert [event["id"] for event in batch] == [
+            json.loads(line)["id"]
+            for line in dify_metric("bill", "export", "2026-01", "--format", "cloudevents").out.splitlines()
+        ]
+        wrong = dify_metric("bill", "send", "2026-01", "--to", url, "--as", "csv")
+        assert (wrong.code, "--as: wanted cloudevents or lago" in wrong.err) == (2, True)
 
     def test_a_payers_file_changed_since_counts(self, dify_metric: Command, folder: Path):
         (folder / "payers.toml").write_text(PAYERS.replace("Sales", "Support"))

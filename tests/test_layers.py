@@ -38,6 +38,7 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "trend": frozenset(FOUNDATION),
     "terminal": frozenset({*FOUNDATION, "trend"}),
     "bill_paper": frozenset({*FOUNDATION, "terminal", "trend"}),
+    "bill_post": frozenset(FOUNDATION),
     "paying": frozenset(FOUNDATION),
     "backfill": frozenset(FOUNDATION),
 }
@@ -107,7 +108,18 @@ def test_every_room_has_its_row():
 
 def test_no_room_knows_itself_by_a_detour():
     order = [*FOUNDATION, "pull", "tap", "store", "measures", "demo", "billing", "reconcile", "faces", "ingest"]
-    order += ["tapping", "companion", "collect", "schedule", "trend", "terminal", "bill_paper", "paying", "backfill"]
+    order += [
+        "tapping",
+        "companion",
+        "collect",
+        "schedule",
+        "trend",
+        "terminal",
+        "bill_paper",
+        "bill_post",
+        "paying",
+        "backfill",
+    ]
     assert set(order) == set(MAY_KNOW)
     assert all(MAY_KNOW[room] <= set(order[:place]) for place, room in enumerate(order))
     assert all(may_know(one) < may_know(following) for one, following in pairwise(ABOVE_ALL))

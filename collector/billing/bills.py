@@ -113,9 +113,10 @@ class Bills:
         used = book or self._book()
         return self._lines(self._month(name, used, closed), used, closed)
 
-    def bounds(self, name: str) -> Period:
-        """From when until when a period lasts."""
-        return self._month(name, self._book(), {each.period: each for each in self._closed()}).period
+    def bounds(self, name: str) -> tuple[Period, bool]:
+        """From when until when a period lasts, and whether it is closed."""
+        month = self._month(name, self._book(), {each.period: each for each in self._closed()})
+        return month.period, month.closed is not None
 
     def statement(self, name: str, by: Sequence[str] = BY) -> Statement:
         """One period's bill, added up by these columns."""

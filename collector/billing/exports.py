@@ -1,4 +1,4 @@
-"""Lines as files: CSV and Parquet as they are, CSV and Parquet as FOCUS wants them.
+"""Lines as files: CSV and Parquet as they are or as FOCUS wants them; events as JSON lines.
 
 What comes in are lines and their period; what goes out are bytes. Decimals keep every digit, in CSV as plain numbers
 without an exponent. Nothing here names a file.
@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from collector.billing.cloud_events import cloud_events, lago_events
 from collector.billing.focus import focus
 from collector.errors import QueryError
 from collector.period import Period
 
-_CSV, _PARQUET = "text/csv; charset=utf-8", "application/vnd.apache.parquet"
+_MEDIA = {
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+    "ndjson": "application/x-ndjson",
+}
+"""The ending of a file -> as Content-Type names it."""
 
 
 class Form(StrEnum):
@@ -31,6 +38,8 @@ class Form(StrEnum):
     PARQUET = "parquet"
     FOCUS_CSV = "focus-csv"
     FOCUS_PARQUET = "focus-parquet"
+    CLOUDEVENTS = "cloudevents"
+    LAGO = "lago"
 
     @classmethod
     def named(cls, name: str) -> Form:
@@ -44,12 +53,17 @@ class Form(StrEnum):
     @property
     def media_type(self) -> str:
         """As Content-Type names it."""
-        return _CSV if self.ending == "csv" else _PARQUET
+        return _MEDIA[self.ending]
 
     @property
     def ending(self) -> str:
         """How a file of this form ends."""
-        return "csv" if self in (Form.CSV, Form.FOCUS_CSV) else "parquet"
+        return "ndjson" if self.is_events else self.rpartition("-")[2]
+
+    @property
+    def is_events(self) -> bool:
+        """Whether it is one event for each line: then only lines that do not change any more can be told."""
+        return self in (Form.CLOUDEVENTS, Form.LAGO)
 
 
 @dataclass(frozen=True)
@@ -59,13 +73,31 @@ class Billed:
     lines: pa.Table
     period: Period
     account: str
+    is_closed: bool
 
 
 def written(billed: Billed, form: Form) -> bytes:
-    """The whole file."""
+    """The whole file. Raises QueryError for events of a period that is not closed."""
+    if form.is_events:
+        return _events(billed, form)
     is_focus = form in (Form.FOCUS_CSV, Form.FOCUS_PARQUET)
     table = focus(billed.lines, billed.period, account=billed.account) if is_focus else billed.lines
     return _WRITERS[form.ending](table)
+
+
+def _events(billed: Billed, form: Form) -> bytes:
+    if not billed.is_closed:
+        raise QueryError(
+            "the period is not closed: its lines still change, and an event cannot be taken back; close it first",
+            field="format",
+            remedy="close the period first",
+        )
+    told: Iterable[object] = (
+        lago_events(billed.lines, billed.period)
+        if form is Form.LAGO
+        else cloud_events(billed.lines, billed.period, billed.account)
+    )
+    return b"".join(msgspec.json.encode(event) + b"\n" for event in told)
 
 
 def _csv(table: pa.Table) -> bytes:

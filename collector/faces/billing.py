@@ -198,7 +198,8 @@ def plain_lines(lines: pa.Table) -> list[dict[str, Any]]:
 
 def file_of(bills: Bills, period: str, form: Form, account: str) -> bytes:
     """One period's lines as a file."""
-    return written(Billed(bills.lines(period), bills.bounds(period), account), form)
+    bounds, is_closed = bills.bounds(period)
+    return written(Billed(bills.lines(period), bounds, account, is_closed), form)
 
 
 def columns(by: Sequence[str]) -> tuple[str, ...]:
@@ -242,7 +243,8 @@ def router(bills: Bills, account: str) -> APIRouter:
         dependencies=[reading],
     )
     def lines(
-        period: Month, format: Annotated[Form, Query(description="csv, parquet; as FOCUS 1.2 wants them.")] = Form.CSV
+        period: Month,
+        format: Annotated[Form, Query(description="As they are, as FOCUS 1.2 wants them, or as events.")] = Form.CSV,
     ) -> Response:
         """Every line as a file."""
         content = _answered(lambda: file_of(bills, period, format, account))

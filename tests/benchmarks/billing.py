@@ -125,14 +125,14 @@ def measure(path: Path, count: int, rounds: int, memory: str) -> None:
     book: Book = parse_book(PRICES)
     with closing(open_store(path, memory_limit=memory)) as store:
         bills = Bills(store.rows, store.arrow, store.close_period, lambda: book, lambda: END)
-        period = bills.bounds(MONTH)
+        period, is_closed = bills.bounds(MONTH)
         bounds = {"since": period.start, "until": period.end}
         rating, adding = interleaved(
             [lambda: timed(lambda: bills.lines(MONTH)), lambda: timed(lambda: store.arrow(SUMS, bounds))], rounds
         )
         begun = time.perf_counter()
         lines = bills.lines(MONTH)
-        content = written(Billed(lines, period, "Dify"), Form.FOCUS_PARQUET)
+        content = written(Billed(lines, period, "Dify", is_closed), Form.FOCUS_PARQUET)
         seconds = time.perf_counter() - begun
     print(f"{count:,} calls, {len(lines):,} lines, {len(content):,} bytes")
     print(

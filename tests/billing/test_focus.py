@@ -227,7 +227,7 @@ def test_a_line_without_price_is_no_charge(february: tuple[pa.Table, pa.Table, P
 
 def test_csv_has_plain_numbers_and_parquet_the_same(february: tuple[pa.Table, pa.Table, Period]):
     lines, table, period = february
-    billed = Billed(lines, period, "Example Ltd")
+    billed = Billed(lines, period, "Example Ltd", False)
     rows = list(csv.DictReader(io.StringIO(written(billed, Form.FOCUS_CSV).decode())))
     assert [row["x_Line"] for row in rows] == table["x_Line"].to_pylist()
     for name in DECIMALS:
@@ -243,7 +243,7 @@ def test_csv_has_plain_numbers_and_parquet_the_same(february: tuple[pa.Table, pa
 
 def test_lines_as_they_are(february: tuple[pa.Table, pa.Table, Period]):
     lines, _, period = february
-    billed = Billed(lines, period, "x")
+    billed = Billed(lines, period, "x", False)
     assert pq.read_table(io.BytesIO(written(billed, Form.PARQUET))).equals(lines)
     rows = list(csv.DictReader(io.StringIO(written(billed, Form.CSV).decode())))
     assert [Decimal(row["amount"]) for row in rows] == lines["amount"].to_pylist()
@@ -253,7 +253,7 @@ def test_an_app_called_like_a_formula_stays_a_name(february: tuple[pa.Table, pa.
     lines, _, period = february
     place = lines.schema.get_field_index("app_name")
     named = lines.set_column(place, "app_name", pa.array(["=1+1"] * len(lines)))
-    assert b"'=1+1" in written(Billed(named, period, "x"), Form.CSV)
+    assert b"'=1+1" in written(Billed(named, period, "x", False), Form.CSV)
 
 
 @pytest.mark.parametrize(("more", "said"), [({"version": "9"}, "there are 1.2"), ({"account": "公司"}, "ASCII")])
