@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,19 @@ from collector.collect.passes import Progress
 from collector.collect.releases import declared
 from collector.companion import Companion
 from collector.errors import SettingsError, StoreError
-from collector.faces import aside, backfill, billing, events, intake, keys, payers, prometheus, reconciliation, rest
+from collector.faces import (
+    aside,
+    backfill,
+    billing,
+    budgets,
+    events,
+    intake,
+    keys,
+    payers,
+    prometheus,
+    reconciliation,
+    rest,
+)
 from collector.faces.admission import Admission
 from collector.faces.guard import open_to_all, seal, seen
 from collector.faces.prometheus import Exposition, Tally
@@ -60,6 +72,7 @@ log = structlog.get_logger()
 Clock = Callable[[], datetime]
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
+BUDGETS_EVERY = timedelta(minutes=15)
 GRACE_SECONDS = 5
 """How long requests under way may go on after we are told to stop."""
 
@@ -81,6 +94,8 @@ class Service:
         self.stored: Counter[str] = Counter()
         self.misfits: Counter[str] = Counter()
         self.filling = BackFill()
+        self._transport = transport
+        self._untold: list[Mapping[str, Any]] = []
         self.keyring = Keyring(self.store.rows, self.store.set_keys)
         self._inner_token = secrets.token_urlsafe(32)
         self.admission = Admission(
@@ -90,6 +105,7 @@ class Service:
         try:
             self.paying = payers_in(settings, self.store)
             self.bills = bills_in(settings, self.store, clock)
+            self.budgets = budgets.Watch(self.bills.budgets)
             self.sources = [
                 Source(settings, given, self.put, self.store, clock=clock, transport=transport, on_progress=on_progress)
                 for given in settings.sources
@@ -207,6 +223,14 @@ class Service:
             await self._flush_keys()
         await asyncio.to_thread(self.store.close)
 
+    async def watch_budgets(self) -> None:
+        """Look at the budgets, and tell the webhook what is new. What it does not take is told again next time."""
+        news = await asyncio.to_thread(self.budgets.refresh)
+        for message in news:
+            log.warning("budget", message=message["text"], next="nothing is blocked; see dify-metric bill budgets")
+        url = self.settings.budget_webhook
+        self._untold = await _posted(url, [*self._untold, *news], self._transport) if url else []
+
     async def _flush_keys(self) -> None:
         await asyncio.to_thread(self.keyring.flush)
 
@@ -216,6 +240,8 @@ class Service:
         if self.paying is not None:
             schedules.append(Schedule(self.resolve_payers, self.settings.pull_interval, clock=self.clock))
         schedules.append(Schedule(self._flush_keys, USED_EVERY, clock=self.clock))
+        if self.settings.prices is not None:
+            schedules.append(Schedule(self.watch_budgets, BUDGETS_EVERY, clock=self.clock))
         if self.settings.versions:
             schedules.append(Schedule(self.note_versions, self.settings.reconcile_interval, clock=self.clock))
         for schedule in schedules:
@@ -279,6 +305,8 @@ class Service:
                 lambda: {(): float(companion.listen is not None)},
                 False,
             )
+        for name, (said, _) in budgets.METRICS.items():
+            yield Tally(name, said, budgets.LABELS, partial(self.budgets.values, name), False)
         yield from health.tallies(self.sources, self.store.rows)
 
     @property
@@ -402,6 +430,23 @@ def bills_in(settings: Settings, store: Store, clock: Clock) -> Bills:
     if settings.prices is not None:
         book()
     return Bills(store.rows, store.arrow, store.close_period, book, clock)
+
+
+async def _posted(
+    url: str, messages: Iterable[Mapping[str, Any]], transport: httpx.AsyncBaseTransport | None
+) -> list[Mapping[str, Any]]:
+    """Post each message; those that were not taken."""
+    failed = []
+    async with httpx.AsyncClient(transport=transport, timeout=30.0) as client:
+        for message in messages:
+            try:
+                (await client.post(url, json=message)).raise_for_status()
+            except httpx.HTTPError as error:
+                log.warning(
+                    "webhook failed", message=message["id"], error=type(error).__name__, next="told again later"
+                )
+                failed.append(message)
+    return failed
 
 
 def _asked(service: Service) -> str:

@@ -87,6 +87,23 @@ def show_difference(found: Plain) -> None:
         say("its lines, or what is known of its closing, are NOT those it was closed with: somebody changed them")
 
 
+def show_budgets(budgets: Sequence[Plain]) -> None:
+    """One line for each."""
+    numbers = ("budgeted", "used", "%", "by day", "projected")
+    heads = ("budget", "state", "currency", *numbers, "used up")
+    lines = [
+        (
+            *(each["name"], each["state"], each["currency"], _digits(each["amount"]), _digits(each["used"])),
+            *(each["used_percent"], each["per_day"], each["projected"], _minute(each["exhausted_at"])),
+        )
+        for each in budgets
+    ]
+    if lines:
+        show_lines(heads, lines, numbers=numbers)
+    else:
+        say("the price book has no [[budget]]")
+
+
 def _place(line: Plain) -> tuple[Any, ...]:
     """By day and payer; what went before what came."""
     names = ("department", "model_name", "kind", "currency")

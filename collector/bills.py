@@ -49,6 +49,16 @@ def show(settings: Settings, period: str, by: Sequence[str]) -> Plain:
     return _with_bills(settings, here, lambda running: running.bill(_of(period), [("by", name) for name in names]))
 
 
+def budgets(settings: Settings) -> Sequence[Plain]:
+    """How far each budget of the price book has gone this month."""
+
+    def here(bills: Bills) -> Sequence[Plain]:
+        found: Sequence[Plain] = msgspec.to_builtins(bills.budgets())
+        return found
+
+    return _with_bills(settings, here, lambda running: running.budgets())
+
+
 def close(settings: Settings, period: str, by: str) -> Plain:
     """Close a period. Raises QueryError where it cannot be closed."""
 

@@ -424,6 +424,21 @@ def show_bill(
     terminal.show_json(statement) if as_json else bill_paper.show_statement(statement)
 
 
+@bill.command("budgets")
+def show_budgets(
+    prices: Prices = None,
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    as_json: Json = False,
+) -> None:
+    """Show how far each budget of the price book has gone this month. Budgets advise; nothing is blocked."""
+    from collector import bill_paper, bills, terminal
+
+    found = bills.budgets(_settings(config, store=store, listen=listen, prices=prices))
+    terminal.show_json({"budgets": found}) if as_json else bill_paper.show_budgets(found)
+
+
 @bill.command("close")
 def close_bill(
     period: BillPeriod,

@@ -156,6 +156,11 @@ class Running:
         """Billing periods, or what `path` names below them."""
         return self._asked("GET", f"/api/v1/billing/periods{path}", params=list(parameters))
 
+    def budgets(self) -> Sequence[Mapping[str, Any]]:
+        """How far each budget has gone this month."""
+        found: Sequence[Mapping[str, Any]] = self._asked("GET", "/api/v1/billing/budgets")["budgets"]
+        return found
+
     def bill_change(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same, where something is sent along."""
         return self._asked("POST", f"/api/v1/billing/periods{path}", json=dict(body))

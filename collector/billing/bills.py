@@ -23,6 +23,7 @@ import pyarrow as pa
 from collector.bill_lines import LINES, ClosedPeriod
 from collector.billing import rating, statement
 from collector.billing.book import Book
+from collector.billing.budgets import BudgetState, states
 from collector.billing.rating import Arrow
 from collector.billing.statement import BY, Statement, Total
 from collector.errors import QueryError
@@ -199,6 +200,16 @@ class Bills:
             after=statement.totals(pa.concat_tables([before, lines])),
             lines=lines,
         )
+
+    def budgets(self) -> list[BudgetState]:
+        """The state of every budget of the book in the month that lasts."""
+        book, now = self._book(), self._clock()
+        if not book.budgets:
+            return []
+        name = f"{now.astimezone(zone(book.timezone)):%Y-%m}"
+        closed = {each.period: each for each in self._closed()}
+        month = self._month(name, book, closed)
+        return states(book.budgets, self._lines(month, book, closed), name, month.period, now)
 
     def is_intact(self, name: str) -> bool:
         """Whether the kept lines of a closed period, and of all before it, are those it was closed with."""

@@ -13,7 +13,7 @@ Which price counts when several fit a model:
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
@@ -28,6 +28,9 @@ TOKEN_KINDS = ("input", "cached_input", "output", "reasoning_output")
 CALL_KINDS = ("request", "image")
 """What is charged by the call: each call, and each that shows the model an image."""
 KINDS = (*TOKEN_KINDS, *CALL_KINDS)
+
+SUBJECTS = ("person", "department", "cost_centre", "workspace", "app", "provider", "model")
+"""What a discount or a budget can be about."""
 
 UNITS = {"1": 1, "1k": 1_000, "1K": 1_000, "1M": 1_000_000, "1m": 1_000_000}
 """So many tokens a price may be of."""
@@ -100,6 +103,34 @@ class Discount(msgspec.Struct, frozen=True, kw_only=True):
     place: str
 
 
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """So much may be used in a month by whom its texts fit; of none, by all. Texts may be patterns."""
+
+    name: str
+    amount: Decimal  # more than 0
+    currency: str  # ISO 4217
+    person: str | None = None
+    department: str | None = None
+    cost_centre: str | None = None
+    workspace: str | None = None  # id
+    app: str | None = None  # id or name
+    provider: str | None = None
+    model: str | None = None
+    place: str
+
+    def fits(self, known: Mapping[str, object], app_name: object) -> bool:
+        """Whether it is about a line; `known` has the line's value for each of SUBJECTS."""
+        for subject in SUBJECTS:
+            wanted: str | None = getattr(self, subject)
+            if wanted is None:
+                continue
+            told = str(known[subject] or "")
+            others = {"app": str(app_name or ""), "provider": told.rpartition("/")[2]}
+            if not any(fnmatch.fnmatchcase(each, wanted) for each in (told, others.get(subject, told))):
+                return False
+        return True
+
+
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
     """A call that nobody pays for."""
 
@@ -127,15 +158,23 @@ class Book:
         timezone: str = "UTC",
         discounts: Iterable[Discount] = (),
         refunds: Iterable[Refund] = (),
+        budgets: Iterable[Budget] = (),
         as_of: date | None = None,
         digest: str = "",
     ) -> None:
         self.prices, self.discounts, self.refunds = tuple(prices), tuple(discounts), tuple(refunds)
+        self.budgets = tuple(budgets)
         self.timezone, self.as_of, self.digest = timezone, as_of, digest
         self._groups: dict[tuple[str | None, str], list[Price]] = {}
         for price in self.prices:
             self._groups.setdefault((price.provider, price.model), []).append(price)
         mistakes = [mistake for group in self._groups.values() for mistake in _contradictions(group)]
+        places = {each.name: each.place for each in reversed(self.budgets)}
+        mistakes += [
+            f"{places[each.name]} and {each.place} are both called {each.name!r}; call one of them otherwise"
+            for each in self.budgets
+            if each.place != places[each.name]
+        ]
         if mistakes:
             raise SettingsError("; ".join(mistakes))
         for group in self._groups.values():

@@ -20,6 +20,12 @@ digit. Opens nothing but that file.
     department = "Research"
     percent = 12.5
 
+    [[budget]]                      # the same subjects; of none: all. It advises, and blocks nothing
+    name = "research"
+    amount = 500
+    currency = "USD"
+    department = "Research"
+
     [[refund]]                      # nobody pays for this call
     call = "7f0c…"
     reason = "answered twice"
@@ -37,7 +43,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from collector.billing.book import KINDS, SMALLEST, TOKEN_KINDS, UNITS, Book, Discount, Price, Refund, Tier, one
+from collector.billing.book import (
+    KINDS,
+    SMALLEST,
+    SUBJECTS,
+    TOKEN_KINDS,
+    UNITS,
+    Book,
+    Budget,
+    Discount,
+    Price,
+    Refund,
+    Tier,
+    one,
+)
 from collector.billing.currency import CURRENCIES
 from collector.errors import QueryError, SettingsError
 from collector.period import zone
@@ -45,20 +64,18 @@ from collector.period import zone
 Entry: TypeAlias = Mapping[str, Any]
 Made = TypeVar("Made")
 
-_TABLES = ("price", "discount", "refund")
+_TABLES = ("price", "discount", "budget", "refund")
 _FIELDS = {
     "price": ("provider", "model", "currency", "per", *KINDS, "tiers", "cached", "from", "until", "source", "note"),
-    "discount": (
-        *("person", "department", "cost_centre", "workspace", "app", "provider", "model"),
-        *("percent", "from", "until", "note"),
-    ),
+    "discount": (*SUBJECTS, "percent", "from", "until", "note"),
+    "budget": (*SUBJECTS, "name", "amount", "currency", "note"),
     "refund": ("call", "reason"),
 }
-_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*(price|discount|refund)[ \t]*\]\]", re.MULTILINE)
+_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*(price|discount|budget|refund)[ \t]*\]\]", re.MULTILINE)
 _CACHED = {"within": False, "extra": True}
-_SUBJECTS = ("person", "department", "cost_centre", "workspace", "app", "provider", "model")
 _MOST_MISTAKES = 20
 _DEAREST = Decimal(1_000_000)
+_LARGEST_BUDGET = Decimal(1_000_000_000_000)
 
 
 class _Wrong(Exception):
@@ -92,6 +109,7 @@ def parse_book(written: str, name: str = "prices.toml") -> Book:
     lines = written.splitlines()
     prices = _read(content, "price", _price, written, lines, mistakes)
     discounts = _read(content, "discount", _discount, written, lines, mistakes)
+    budgets = _read(content, "budget", _budget, written, lines, mistakes)
     refunds = _read(content, "refund", _refund, written, lines, mistakes)
     if mistakes:
         more = len(mistakes) - _MOST_MISTAKES
@@ -103,6 +121,7 @@ def parse_book(written: str, name: str = "prices.toml") -> Book:
             timezone=content.get("timezone", "UTC"),
             discounts=discounts,
             refunds=refunds,
+            budgets=budgets,
             as_of=content.get("as_of"),
             digest=hashlib.sha256(written.encode()).hexdigest(),
         )
@@ -112,7 +131,8 @@ def parse_book(written: str, name: str = "prices.toml") -> Book:
 
 def _wrong_heads(content: Entry) -> Iterator[str]:
     if unknown := sorted(content.keys() - {"timezone", "as_of", *_TABLES}):
-        yield f"{unknown[0]}: wanted timezone, as_of, and entries, each under [[price]], [[discount]] or [[refund]]"
+        tables = ", ".join(f"[[{table}]]" for table in _TABLES)
+        yield f"{unknown[0]}: wanted timezone, as_of, and entries, each under one of {tables}"
     for table in _TABLES:
         entries = content.get(table, [])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -218,9 +238,9 @@ def _tiers(written: object, rates: Mapping[str, Decimal], per: int) -> Iterator[
 
 
 def _discount(entry: Entry, place: str) -> Discount:
-    subjects = {subject: _text(entry, subject) for subject in _SUBJECTS if subject in entry}
+    subjects = {subject: _text(entry, subject) for subject in SUBJECTS if subject in entry}
     if not subjects:
-        raise _Wrong("", f'is for nobody; wanted at least one of {", ".join(_SUBJECTS)} ("*" for all)')
+        raise _Wrong("", f'is for nobody; wanted at least one of {", ".join(SUBJECTS)} ("*" for all)')
     if "percent" not in entry:
         raise _Wrong("percent", "missing; wanted 0 to 100")
     percent = _amount(entry, "percent")
@@ -228,6 +248,19 @@ def _discount(entry: Entry, place: str) -> Discount:
         raise _Wrong("percent", f"wanted 0 to 100 with at most two digits behind the point, got {percent}")
     start, end = _days(entry)
     return Discount(percent=percent, start=start, end=end, place=place, **subjects)
+
+
+def _budget(entry: Entry, place: str) -> Budget:
+    subjects = {subject: _text(entry, subject) for subject in SUBJECTS if subject in entry}
+    name = _text(entry, "name") or ""
+    if not name.isprintable() or len(name) > 100:
+        raise _Wrong("name", "wanted 1 to 100 printable characters")
+    if "amount" not in entry:
+        raise _Wrong("amount", "missing; wanted what may be used in a month")
+    amount = _amount(entry, "amount", dearest=_LARGEST_BUDGET)
+    if not amount:
+        raise _Wrong("amount", "wanted more than 0")
+    return Budget(name=name, amount=amount, currency=_currency(entry.get("currency")), place=place, **subjects)
 
 
 def _refund(entry: Entry, place: str) -> Refund:
@@ -245,7 +278,7 @@ def _text(entry: Entry, field: str, *default: None) -> str | None:
     return value.strip()
 
 
-def _amount(entry: Entry, field: str, named: str | None = None) -> Decimal:
+def _amount(entry: Entry, field: str, named: str | None = None, dearest: Decimal = _DEAREST) -> Decimal:
     value = entry[field]
     if isinstance(value, str):
         try:
@@ -257,8 +290,8 @@ def _amount(entry: Entry, field: str, named: str | None = None) -> Decimal:
             named or field, f"{field}: wanted a number such as 2.50" if named else "wanted a number such as 2.50"
         )
     amount = Decimal(value)
-    if not amount.is_finite() or not 0 <= amount < _DEAREST:
-        raise _Wrong(named or field, f"wanted 0 or more, below {_DEAREST:,}, got {amount}")
+    if not amount.is_finite() or not 0 <= amount < dearest:
+        raise _Wrong(named or field, f"wanted 0 or more, below {dearest:,}, got {amount}")
     return amount
 
 

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from collector.bill_lines import KEY, LINES
-from collector.billing.book import CALL_KINDS, TOKEN_KINDS, Book, Model, Span
+from collector.billing.book import CALL_KINDS, SUBJECTS, TOKEN_KINDS, Book, Model, Span
 from collector.measures.by_app import APP_NAME, WORKSPACE_ID
 from collector.measures.by_user import COST_CENTRE, DEPARTMENT, PERSON
 from collector.period import Period
@@ -276,9 +276,6 @@ def _rates(spans: list[Span]) -> dict[str, object]:
     }
 
 
-_SUBJECTS = ("person", "department", "cost_centre", "workspace", "app", "provider", "model")
-
-
 def _reductions(book: Book) -> dict[str, Any]:
     given = book.discounts
     return {
@@ -286,5 +283,5 @@ def _reductions(book: Book) -> dict[str, Any]:
         "discount_share": [f"{each.percent.scaleb(-2):f}" for each in given],
         "discount_from": [each.start or date(1970, 1, 1) for each in given],
         "discount_until": [each.end or date(9999, 1, 1) for each in given],
-        **{f"discount_{name}": [getattr(each, name) or "*" for each in given] for name in _SUBJECTS},
+        **{f"discount_{name}": [getattr(each, name) or "*" for each in given] for name in SUBJECTS},
     }

@@ -94,9 +94,9 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 def totals(lines: pa.Table) -> list[Total]:
     """One for each currency, by its code."""
     is_usage = pc.is_null(lines["corrects"])
-    usage, corrections = (_sums(lines.filter(each), ()) for each in (is_usage, pc.invert(is_usage)))
+    usage, corrections = (sums(lines.filter(each), ()) for each in (is_usage, pc.invert(is_usage)))
     found = []
-    for (currency,), (amount, listed) in sorted(_sums(lines, ()).items()):
+    for (currency,), (amount, listed) in sorted(sums(lines, ()).items()):
         found.append(
             Total(
                 currency=currency,
@@ -123,7 +123,7 @@ def groups(lines: pa.Table, by: Sequence[str] = BY) -> list[Group]:
             payable=payable(amount, currency),
             list_amount=listed,
         )
-        for (currency, *values), (amount, listed) in _sums(lines, by).items()
+        for (currency, *values), (amount, listed) in sums(lines, by).items()
     ]
     return sorted(
         found, key=lambda group: (group.currency, -group.amount, [value or "" for value in group.by.values()])
@@ -147,7 +147,7 @@ def price_doubts(lines: pa.Table, told: Iterable[Row]) -> Iterator[str]:
     """Models whose price is hundreds of times Dify's own, or that part of it: a unit taken for another."""
     ours = {
         (provider, model, currency): listed
-        for (currency, provider, model), (_, listed) in _sums(
+        for (currency, provider, model), (_, listed) in sums(
             lines.filter(pc.is_null(lines["corrects"])), ("model_provider", "model_name")
         ).items()
     }
@@ -177,9 +177,9 @@ def reported(told: Iterable[Row]) -> list[Reported]:
 def between(before: pa.Table, after: pa.Table) -> pa.Table:
     """The lines that make `after` of `before`: quantities and amounts that came (or, below zero, went), by key."""
     both = pa.concat_tables([after, _negated(before)])
-    sums = [("quantity", "sum"), ("list_amount", "sum"), ("amount", "sum")]
+    added = [("quantity", "sum"), ("list_amount", "sum"), ("amount", "sum")]
     rest = [(name, "max") for name in ("id", "period", "corrects", "corrects_line", "app_name")]
-    found = both.group_by([*KEY], use_threads=False).aggregate([*sums, *rest])
+    found = both.group_by([*KEY], use_threads=False).aggregate([*added, *rest])
     found = found.rename_columns([name.removesuffix("_sum").removesuffix("_max") for name in found.column_names])
     found = found.select(LINES.names).cast(LINES)
     changed = pc.or_(pc.not_equal(found["quantity"], 0), pc.not_equal(found["list_amount"], Decimal(0)))
@@ -209,7 +209,7 @@ def seal(closed: ClosedPeriod, before: str) -> str:
 _NOTHING = (Decimal(0), Decimal(0))
 
 
-def _sums(lines: pa.Table, by: Sequence[str]) -> dict[tuple[Any, ...], tuple[Decimal, Decimal]]:
+def sums(lines: pa.Table, by: Sequence[str]) -> dict[tuple[Any, ...], tuple[Decimal, Decimal]]:
     """(currency, *by) -> amount and list amount; lines without a price have neither."""
     priced = lines.filter(pc.is_valid(lines["currency"]))
     keys = ["currency", *by]

@@ -121,6 +121,28 @@ class ClosedBody(BaseModel):
     closed_by: str
 
 
+class BudgetBody(BaseModel):
+    """One budget in the month that lasts · 预算"""
+
+    name: str
+    period: str
+    currency: str
+    amount: Money
+    used: Money
+    left: Money
+    used_percent: str
+    per_day: Money = Field(description="Used by day so far, rounded.")
+    projected: Money = Field(description="By the end of the month, if it goes on like this; rounded.")
+    state: str = Field(description="within, at risk (more will be used than there is) or exhausted.")
+    exhausted_at: datetime | None = Field(description="When it was, or will be, used up; null: not this month.")
+
+
+class Budgets(BaseModel):
+    """Every budget of the price book · 预算列表"""
+
+    budgets: list[BudgetBody]
+
+
 class Closing(BaseModel):
     """Who closes."""
 
@@ -234,6 +256,11 @@ def router(bills: Bills, account: str) -> APIRouter:
         """Totals by currency, sums by payer, tokens without a price, and what Dify says it cost."""
         found = _answered(lambda: bills.statement(period, columns(by)))
         return StatementBody.model_validate(msgspec.to_builtins(found))
+
+    @routes.get("/api/v1/billing/budgets", summary="Budgets · 预算", dependencies=[reading])
+    def budgets() -> Budgets:
+        """How far each budget of the book has gone this month. Budgets advise; nothing is blocked."""
+        return Budgets.model_validate({"budgets": msgspec.to_builtins(_answered(bills.budgets))})
 
     @routes.get(
         "/api/v1/billing/periods/{period}/lines",

@@ -196,6 +196,12 @@ class Settings(BaseModel):
     billing_account: AccountName = _field(
         "Dify", "text", "Who runs this Dify, as exported bills name it; in ASCII.", example="Example Ltd"
     )
+    budget_webhook: Url | None = _field(
+        None,
+        "URL",
+        "Where to POST a message, as JSON, when a budget of the price book will not last the month or is used up.",
+        example="https://hooks.example.com/budgets",
+    )
 
     store: Text = _field("dify-metric.duckdb", "path", "The DuckDB file that keeps the facts.")
     listen: Listen = _field(Address("127.0.0.1", 9180), "host:port", "Where pages, REST and /metrics are served.")
