@@ -23,7 +23,7 @@ def show_periods(periods: Sequence[Plain]) -> None:
     show_lines(("period", "state", "closed", "by", "lines"), lines, numbers=("lines",))
 
 
-def show_statement(found: Plain) -> None:
+def show_statement(found: Plain, converted: Plain | None = None) -> None:
     """The sums asked for, then the totals, then what somebody should look at."""
     if groups := found["groups"]:
         heads = list(groups[0]["by"])
@@ -45,6 +45,8 @@ def show_statement(found: Plain) -> None:
     heads = ["total", "before discounts", "usage", "corrections", "amount"]
     payable = [(*line, each["payable"]) for line, each in zip(totals, found["totals"], strict=True)]
     show_lines((*heads, "payable"), payable, numbers=(*heads[1:], "payable"))
+    if converted:
+        _show_converted(converted)
     if unpriced := found["unpriced"]:
         say("")
         lines = [(each["model_name"] or BLANK, each["kind"], f"{each['tokens']:,}") for each in unpriced]
@@ -58,6 +60,17 @@ def show_statement(found: Plain) -> None:
     say(f"{found['calls']:,} calls, {found['unmeasured']:,} of them told no usage; Dify says {reported or 'no cost'}")
     for warning in found["warnings"]:
         say(f"look: {warning}")
+
+
+def _show_converted(found: Plain) -> None:
+    say("")
+    lines = [
+        (each["currency"], _digits(each["amount"]), _digits(each["rate"]), each["rate_on"], each["converted"])
+        for each in found["totals"]
+    ]
+    lines.append(("all, for reading", "", "", "", found["total"]))
+    head = f"in {found['currency']}"
+    show_lines(("total", "amount", "rate", "of", head), lines, numbers=("amount", "rate", head))
 
 
 def show_difference(found: Plain) -> None:

@@ -49,6 +49,16 @@ def show(settings: Settings, period: str, by: Sequence[str]) -> Plain:
     return _with_bills(settings, here, lambda running: running.bill(_of(period), [("by", name) for name in names]))
 
 
+def converted(settings: Settings, period: str, currency: str) -> Plain:
+    """One period's totals in a currency. Raises QueryError where a rate is missing."""
+
+    def here(bills: Bills) -> Plain:
+        found: Plain = msgspec.to_builtins(bills.converted(period, currency))
+        return found
+
+    return _with_bills(settings, here, lambda running: running.bill(f"{_of(period)}/converted", [("in", currency)]))
+
+
 def budgets(settings: Settings) -> Sequence[Plain]:
     """How far each budget of the price book has gone this month."""
 

@@ -406,6 +406,9 @@ def show_bill(
     by: Annotated[
         list[str], typer.Option(help="department, cost_centre, person, app_name, model_name, kind, day, …")
     ] = [],  # noqa: B006
+    currency: Annotated[
+        Text, typer.Option("--in", help="Show the totals in this currency too, by the book's rates.")
+    ] = None,
     prices: Prices = None,
     config: Config = None,
     store: StorePath = None,
@@ -421,7 +424,11 @@ def show_bill(
         terminal.show_json({"periods": found}) if as_json else bill_paper.show_periods(found)
         return
     statement = bills.show(settings, period, by)
-    terminal.show_json(statement) if as_json else bill_paper.show_statement(statement)
+    converted = bills.converted(settings, period, currency) if currency else None
+    if as_json:
+        terminal.show_json({**statement, "converted": converted} if converted else statement)
+    else:
+        bill_paper.show_statement(statement, converted)
 
 
 @bill.command("budgets")

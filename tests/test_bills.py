@@ -88,6 +88,22 @@ class TestTyped:
         }
         assert {"model_name": "claude-sonnet-4", "kind": "output"} in [each["by"] for each in found["groups"]]
 
+    def test_a_month_in_one_currency(self, dify_metric: Command, folder: Path):
+        assert "no rate from USD to CNY" in dify_metric("bill", "show", "2026-01", "--in", "CNY").err
+        with (folder / "prices.toml").open("a") as book:
+            book.write('[[rate]]\ncurrency = "USD"\nin = "CNY"\nrate = 7.1234\non = 2026-01-31\n')
+        rows = [line.split() for line in dify_metric("bill", "show", "2026-01", "--in", "CNY").out.splitlines()]
+        assert ["USD", "0.01604075", "7.1234", "2026-01-31", "0.11"] in rows
+        assert ["all,", "for", "reading", "2.91"] in rows
+        found = dify_metric("bill", "show", "2026-01", "--in", "CNY", "--json").json
+        assert found["converted"]["total"] == "2.91"
+
+    def test_budgets_are_shown(self, dify_metric: Command, folder: Path):
+        assert "the price book has no [[budget]]" in dify_metric("bill", "budgets").err
+        with (folder / "prices.toml").open("a") as book:
+            book.write('[[budget]]\nname = "all"\namount = 500\ncurrency = "USD"\n')
+        assert dify_metric("bill", "budgets").out.split()[-9:-4] == ["all", "within", "USD", "500.00", "0.00"]
+
     def test_a_month_is_closed_once_and_compared_after(self, dify_metric: Command, folder: Path):
         first = dify_metric("bill", "close", "2026-01", "--by", "finance", "--json").json
         again = dify_metric("bill", "close", "2026-01", "--by", "me")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Protocol, cast
 
@@ -24,6 +24,7 @@ from collector.bill_lines import LINES, ClosedPeriod
 from collector.billing import rating, statement
 from collector.billing.book import Book
 from collector.billing.budgets import BudgetState, states
+from collector.billing.conversion import Converted, convert
 from collector.billing.rating import Arrow
 from collector.billing.statement import BY, Statement, Total
 from collector.errors import QueryError
@@ -145,6 +146,15 @@ class Bills:
             unmeasured=sum(row["unmeasured"] for row in told),
             warnings=list(statement.price_doubts(lines, told)),
         )
+
+    def converted(self, name: str, currency: str) -> Converted:
+        """A period's totals in one currency, by the rates of its last day, or of today while it lasts."""
+        book = self._book()
+        closed = {each.period: each for each in self._closed()}
+        month = self._month(name, book, closed)
+        last = min(self._clock(), month.period.end - timedelta(microseconds=1))
+        day = month.period.local(last).date()
+        return convert(statement.totals(self._lines(month, book, closed)), book.rates, currency, day)
 
     def close(self, name: str, by: str) -> ClosedPeriod:
         """Keep a period's lines from now on. Closing again changes nothing.

@@ -139,6 +139,21 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     place: str
 
 
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """What one unit of a currency was worth in another on a day: for reading bills, not for making them."""
+
+    currency: str
+    into: str
+    rate: Decimal  # more than 0
+    on: date
+    source: str | None
+    place: str
+
+    def fits(self, currency: str, into: str) -> bool:
+        """Whether it is of these two."""
+        return (self.currency, self.into) == (currency, into)
+
+
 class Span(msgspec.Struct, frozen=True, kw_only=True):
     """One model's price within [start, end). The spans of one model do not overlap."""
 
@@ -159,11 +174,12 @@ class Book:
         discounts: Iterable[Discount] = (),
         refunds: Iterable[Refund] = (),
         budgets: Iterable[Budget] = (),
+        rates: Iterable[Rate] = (),
         as_of: date | None = None,
         digest: str = "",
     ) -> None:
         self.prices, self.discounts, self.refunds = tuple(prices), tuple(discounts), tuple(refunds)
-        self.budgets = tuple(budgets)
+        self.budgets, self.rates = tuple(budgets), tuple(rates)
         self.timezone, self.as_of, self.digest = timezone, as_of, digest
         self._groups: dict[tuple[str | None, str], list[Price]] = {}
         for price in self.prices:
@@ -174,6 +190,12 @@ class Book:
             f"{places[each.name]} and {each.place} are both called {each.name!r}; call one of them otherwise"
             for each in self.budgets
             if each.place != places[each.name]
+        ]
+        days = {(each.currency, each.into, each.on): each.place for each in reversed(self.rates)}
+        mistakes += [
+            f"{first} and {each.place} both say what {each.currency} is in {each.into} on {each.on}; remove one"
+            for each in self.rates
+            if (first := days[each.currency, each.into, each.on]) != each.place
         ]
         if mistakes:
             raise SettingsError("; ".join(mistakes))

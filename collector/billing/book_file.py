@@ -26,6 +26,12 @@ digit. Opens nothing but that file.
     currency = "USD"
     department = "Research"
 
+    [[rate]]                        # only for reading a bill in another currency
+    currency = "USD"
+    in = "CNY"
+    rate = 7.1234
+    on = 2026-01-31
+
     [[refund]]                      # nobody pays for this call
     call = "7f0c…"
     reason = "answered twice"
@@ -53,6 +59,7 @@ from collector.billing.book import (
     Budget,
     Discount,
     Price,
+    Rate,
     Refund,
     Tier,
     one,
@@ -64,14 +71,15 @@ from collector.period import zone
 Entry: TypeAlias = Mapping[str, Any]
 Made = TypeVar("Made")
 
-_TABLES = ("price", "discount", "budget", "refund")
+_TABLES = ("price", "discount", "budget", "rate", "refund")
 _FIELDS = {
     "price": ("provider", "model", "currency", "per", *KINDS, "tiers", "cached", "from", "until", "source", "note"),
     "discount": (*SUBJECTS, "percent", "from", "until", "note"),
     "budget": (*SUBJECTS, "name", "amount", "currency", "note"),
+    "rate": ("currency", "in", "rate", "on", "source", "note"),
     "refund": ("call", "reason"),
 }
-_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*(price|discount|budget|refund)[ \t]*\]\]", re.MULTILINE)
+_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*(price|discount|budget|rate|refund)[ \t]*\]\]", re.MULTILINE)
 _CACHED = {"within": False, "extra": True}
 _MOST_MISTAKES = 20
 _DEAREST = Decimal(1_000_000)
@@ -110,6 +118,7 @@ def parse_book(written: str, name: str = "prices.toml") -> Book:
     prices = _read(content, "price", _price, written, lines, mistakes)
     discounts = _read(content, "discount", _discount, written, lines, mistakes)
     budgets = _read(content, "budget", _budget, written, lines, mistakes)
+    rates = _read(content, "rate", _rate, written, lines, mistakes)
     refunds = _read(content, "refund", _refund, written, lines, mistakes)
     if mistakes:
         more = len(mistakes) - _MOST_MISTAKES
@@ -122,6 +131,7 @@ def parse_book(written: str, name: str = "prices.toml") -> Book:
             discounts=discounts,
             refunds=refunds,
             budgets=budgets,
+            rates=rates,
             as_of=content.get("as_of"),
             digest=hashlib.sha256(written.encode()).hexdigest(),
         )
@@ -263,6 +273,18 @@ def _budget(entry: Entry, place: str) -> Budget:
     return Budget(name=name, amount=amount, currency=_currency(entry.get("currency")), place=place, **subjects)
 
 
+def _rate(entry: Entry, place: str) -> Rate:
+    if "rate" not in entry:
+        raise _Wrong("rate", "missing; wanted what one unit is worth")
+    rate, on = _amount(entry, "rate", dearest=_LARGEST_BUDGET), _day(entry, "on")
+    if not rate:
+        raise _Wrong("rate", "wanted more than 0")
+    if on is None:
+        raise _Wrong("on", "missing; wanted the day the rate is of")
+    currency, into = _currency(entry.get("currency")), _currency(entry.get("in"), "in")
+    return Rate(currency=currency, into=into, rate=rate, on=on, source=_text(entry, "source", None), place=place)
+
+
 def _refund(entry: Entry, place: str) -> Refund:
     return Refund(call=_text(entry, "call") or "", reason=_text(entry, "reason") or "", place=place)
 
@@ -308,10 +330,10 @@ def _unit(written: object) -> int:
     return found
 
 
-def _currency(written: object) -> str:
+def _currency(written: object, field: str = "currency") -> str:
     if not isinstance(written, str) or written not in CURRENCIES:
         said = "missing" if written is None else f"got {written!r}"
-        raise _Wrong("currency", f"wanted a code of ISO 4217 such as USD or CNY, {said}")
+        raise _Wrong(field, f"wanted a code of ISO 4217 such as USD or CNY, {said}")
     return written
 
 

@@ -7,7 +7,7 @@ that sees everything: tiers and totals are of all who pay together.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -141,6 +141,25 @@ class Budgets(BaseModel):
     """Every budget of the price book · 预算列表"""
 
     budgets: list[BudgetBody]
+
+
+class ConvertedTotalBody(BaseModel):
+    """One currency's total, converted · 换算"""
+
+    currency: str
+    amount: Money
+    rate: Money = Field(description="Of one unit.")
+    rate_on: date
+    source: str | None
+    converted: Money = Field(description="Rounded.")
+
+
+class ConvertedBody(BaseModel):
+    """A bill's totals in one currency, for reading · 折算"""
+
+    currency: str
+    totals: list[ConvertedTotalBody]
+    total: Money
 
 
 class Closing(BaseModel):
@@ -277,6 +296,16 @@ def router(bills: Bills, account: str) -> APIRouter:
         content = _answered(lambda: file_of(bills, period, format, account))
         named = {"Content-Disposition": f'attachment; filename="bill-{period}-{format}.{format.ending}"'}
         return Response(content, media_type=format.media_type, headers=named)
+
+    @routes.get(
+        "/api/v1/billing/periods/{period}/converted", summary="A bill in one currency · 折算", dependencies=[reading]
+    )
+    def converted(
+        period: Month, currency: Annotated[str, Query(alias="in", description="ISO 4217.", max_length=3)]
+    ) -> ConvertedBody:
+        """The totals by the price book's dated rates: for reading, kept nowhere."""
+        found = _answered(lambda: bills.converted(period, currency))
+        return ConvertedBody.model_validate(msgspec.to_builtins(found))
 
     @routes.post("/api/v1/billing/periods/{period}/close", summary="Close a period · 关账", dependencies=[closing])
     def close(period: Month, who: Closing) -> ClosedBody:
