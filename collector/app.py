@@ -30,6 +30,8 @@ from starlette.types import ASGIApp
 import collector
 from collector import health, paying
 from collector.backfill import BackFill
+from collector.billing.bills import Bills
+from collector.billing.book_file import BookFile
 from collector.clock import utc_now as utc_now
 from collector.collect.passes import Progress
 from collector.collect.releases import declared
@@ -38,6 +40,8 @@ from collector.errors import SettingsError, StoreError
 from collector.faces import (
     aside,
     backfill,
+    billing,
+    budgets,
     copies,
     events,
     intake,
@@ -89,6 +93,7 @@ KEEPING = {
 }
 """Table of facts -> the setting that says how long they stay."""
 
+BUDGETS_EVERY = timedelta(minutes=15)
 GRACE_SECONDS = 5
 """How long requests under way may go on after we are told to stop."""
 
@@ -110,6 +115,8 @@ class Service:
         self.stored: Counter[str] = Counter()
         self.misfits: Counter[str] = Counter()
         self.filling = BackFill()
+        self._transport = transport
+        self._untold: list[Mapping[str, Any]] = []
         self.keyring = Keyring(self.store.rows, self.store.set_keys)
         self._inner_token = secrets.token_urlsafe(32)
         self.admission = Admission(
@@ -118,6 +125,8 @@ class Service:
         self.companion = Companion(settings, self._inner_token) if settings.tap else None
         try:
             self.paying = payers_in(settings, self.store)
+            self.bills = bills_in(settings, self.store, clock)
+            self.budgets = budgets.Watch(self.bills.budgets)
             self.sources = [
                 Source(settings, given, self.put, self.store, clock=clock, transport=transport, on_progress=on_progress)
                 for given in settings.sources
@@ -235,6 +244,7 @@ class Service:
         app.include_router(rollups.router(lambda repair: self.store.check_rollups(repair=repair)))
         app.include_router(copies.router(self.back_up, self.store.export_parquet))
         app.include_router(payers.router(self.payer_report if self.paying else None))
+        app.include_router(billing.router(self.bills, settings.billing_account))
         app.include_router(prometheus.router(self._exposition()))
 
         @app.get("/", include_in_schema=False, dependencies=[open_to_all()])
@@ -255,6 +265,14 @@ class Service:
             await self._flush_keys()
         await asyncio.to_thread(self.store.close)
 
+    async def watch_budgets(self) -> None:
+        """Look at the budgets, and tell the webhook what is new. What it does not take is told again next time."""
+        news = await asyncio.to_thread(self.budgets.refresh)
+        for message in news:
+            log.warning("budget", message=message["text"], next="nothing is blocked; see dify-metric bill budgets")
+        url = self.settings.budget_webhook
+        self._untold = await _posted(url, [*self._untold, *news], self._transport) if url else []
+
     async def _flush_keys(self) -> None:
         await asyncio.to_thread(self.keyring.flush)
 
@@ -264,6 +282,8 @@ class Service:
         if self.paying is not None:
             schedules.append(Schedule(self.resolve_payers, self.settings.pull_interval, clock=self.clock))
         schedules.append(Schedule(self._flush_keys, USED_EVERY, clock=self.clock))
+        if self.settings.prices is not None:
+            schedules.append(Schedule(self.watch_budgets, BUDGETS_EVERY, clock=self.clock))
         if self.settings.versions:
             schedules.append(Schedule(self.note_versions, self.settings.reconcile_interval, clock=self.clock))
         schedules.append(Schedule(self.settle_rollups, SETTLING, clock=self.clock))
@@ -330,6 +350,8 @@ class Service:
                 lambda: {(): float(companion.listen is not None)},
                 False,
             )
+        for name, (said, _) in budgets.METRICS.items():
+            yield Tally(name, said, budgets.LABELS, partial(self.budgets.values, name), False)
         yield from health.tallies(self.sources, self.store.rows)
 
     @property
@@ -445,6 +467,31 @@ def payer_report(settings: Settings, rows: Rows, now: datetime) -> Mapping[str, 
         raise SettingsError("payers: no file to look into; set it to the path of a .toml or .csv file")
     found: Mapping[str, Any] = msgspec.to_builtins(paying.report(Path(settings.payers), rows, now))
     return found
+
+
+def bills_in(settings: Settings, store: Store, clock: Clock) -> Bills:
+    """The bills of a store, by the settings' price book. Raises SettingsError where the book is wrong."""
+    book = BookFile(settings.prices)
+    if settings.prices is not None:
+        book()
+    return Bills(store.rows, store.arrow, store.close_period, book, clock)
+
+
+async def _posted(
+    url: str, messages: Iterable[Mapping[str, Any]], transport: httpx.AsyncBaseTransport | None
+) -> list[Mapping[str, Any]]:
+    """Post each message; those that were not taken."""
+    failed = []
+    async with httpx.AsyncClient(transport=transport, timeout=30.0) as client:
+        for message in messages:
+            try:
+                (await client.post(url, json=message)).raise_for_status()
+            except httpx.HTTPError as error:
+                log.warning(
+                    "webhook failed", message=message["id"], error=type(error).__name__, next="told again later"
+                )
+                failed.append(message)
+    return failed
 
 
 def _asked(service: Service) -> str:

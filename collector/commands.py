@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from collector.access import Scope
+from collector.billing.book_file import read_book
 from collector.clock import utc_now
 from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeError, StoreBusy, Unavailable
 from collector.faces.asking import Asker
@@ -220,6 +221,8 @@ async def check(settings: Settings) -> Plain:
         checks.append({"check": "set aside", "is_well": True, "result": found})
     if settings.payers:
         checks.append(_check("payers", lambda: _number(len(_payers_of(settings)), "entries")))
+    if settings.prices:
+        checks.append(_check("prices", lambda: _number(len(read_book(Path(str(settings.prices))).prices), "prices")))
     names = ("name", "value", "source", "unit", "help")
     table = [{name: getattr(each, name) for name in names} for each in in_force(settings)]
     return {"settings": table, "checks": checks}

@@ -75,7 +75,10 @@ class Running:
 
     def query_file(self, parameters: Parameters) -> bytes:
         """The same in the format that the parameters name."""
-        response = self._response("GET", "/api/v1/query", params=list(parameters))
+        return self._file("/api/v1/query", parameters)
+
+    def _file(self, path: str, parameters: Parameters) -> bytes:
+        response = self._response("GET", path, params=list(parameters))
         if not response.is_error:
             return response.content
         try:
@@ -162,6 +165,23 @@ class Running:
     def revoke_key(self, key_id: str) -> Mapping[str, Any]:
         """Have the service let a key open nothing any more."""
         return self._asked("DELETE", f"/api/v1/keys/{quote(key_id, safe='')}")
+
+    def bill(self, path: str = "", parameters: Parameters = ()) -> Mapping[str, Any]:
+        """Billing periods, or what `path` names below them."""
+        return self._asked("GET", f"/api/v1/billing/periods{path}", params=list(parameters))
+
+    def budgets(self) -> Sequence[Mapping[str, Any]]:
+        """How far each budget has gone this month."""
+        found: Sequence[Mapping[str, Any]] = self._asked("GET", "/api/v1/billing/budgets")["budgets"]
+        return found
+
+    def bill_change(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same, where something is sent along."""
+        return self._asked("POST", f"/api/v1/billing/periods{path}", json=dict(body))
+
+    def bill_file(self, period: str, form: str) -> bytes:
+        """The lines of a period as a file."""
+        return self._file(f"/api/v1/billing/periods/{quote(period, safe='')}/lines", [("format", form)])
 
     def pull(self, source: str | None = None) -> Sequence[Mapping[str, Any]]:
         """Ask for a pass over Dify now, by one way in or all, and wait for it."""

@@ -27,6 +27,7 @@ from pydantic.fields import FieldInfo
 from collector.access import Scope
 from collector.settings.source import SIGN_IN, UNNAMED, DifySource, SignIn, several, sign_in_fault
 from collector.settings.written import (
+    AccountName,
     Address,
     Behind,
     Listen,
@@ -211,6 +212,21 @@ class Settings(BaseModel):
         "path",
         "The TOML or CSV file that says which users, keys, apps and workspaces belong to whom.",
         example="payers.toml",
+    )
+    prices: Text | None = _field(
+        None,
+        "path",
+        "The TOML file that says what models cost and who pays less; bills are made by it.",
+        example="prices.toml",
+    )
+    billing_account: AccountName = _field(
+        "Dify", "text", "Who runs this Dify, as exported bills name it; in ASCII.", example="Example Ltd"
+    )
+    budget_webhook: Url | None = _field(
+        None,
+        "URL",
+        "Where to POST a message, as JSON, when a budget of the price book will not last the month or is used up.",
+        example="https://hooks.example.com/budgets",
     )
 
     store: Text = _field("dify-metric.duckdb", "path", "The DuckDB file that keeps the facts.")

@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 import pyarrow as pa
 
 from collector.access import EVERYTHING, Key, Sight
+from collector.bill_lines import ClosedPeriod
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import Mark, Record, Stored
@@ -84,6 +85,12 @@ class Store(Protocol):
 
         Days that were told of in the last week stay too. Facts of a day that went are not taken in again: they count as
         known. Raises StoreError.
+        """
+
+    def close_period(self, closed: ClosedPeriod, lines: pa.Table) -> None:
+        """Keep a billing period with its lines (`collector.bill_lines.LINES`): all of it, or nothing.
+
+        Raises StoreError where it is kept already.
         """
 
     def backup(self, path: str | Path) -> None:

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.access import EVERYTHING, Key, Sight
+from collector.bill_lines import ClosedPeriod
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import (
@@ -205,6 +206,13 @@ class DuckStore:
                 self._rollups.retired(facts, day)
                 gone[facts] = gone.get(facts, 0) + number
         return gone
+
+    def close_period(self, closed: ClosedPeriod, lines: pa.Table) -> None:
+        """Keep a billing period with its lines, beside a batch that is being written."""
+        row = msgspec.structs.astuple(closed)
+        with self._reading() as session, session.transaction(), session.showing(told=lines):
+            session.run(f"INSERT INTO bill_period VALUES ({', '.join('?' * len(row))})", row)
+            session.run("INSERT INTO bill_line BY NAME SELECT * FROM told")
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy beside the running store, whole or not at all."""

@@ -621,6 +621,52 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        13,
+        "closed billing periods are kept with their lines",
+        (
+            """
+            CREATE TABLE bill_period (
+              period VARCHAR PRIMARY KEY,
+              starts_at TIMESTAMPTZ NOT NULL,
+              ends_at TIMESTAMPTZ NOT NULL,
+              timezone VARCHAR NOT NULL,
+              book VARCHAR NOT NULL,
+              lines BIGINT NOT NULL,
+              digest VARCHAR NOT NULL,
+              seal VARCHAR NOT NULL,
+              closed_at TIMESTAMPTZ NOT NULL,
+              closed_by VARCHAR NOT NULL
+            )
+            """,
+            """
+            CREATE TABLE bill_line (
+              id VARCHAR NOT NULL,
+              period VARCHAR NOT NULL,
+              corrects VARCHAR,
+              corrects_line VARCHAR,
+              day DATE NOT NULL,
+              workspace_id VARCHAR,
+              app_id VARCHAR,
+              app_name VARCHAR,
+              person VARCHAR,
+              department VARCHAR,
+              cost_centre VARCHAR,
+              model_provider VARCHAR,
+              model_name VARCHAR,
+              kind VARCHAR NOT NULL,
+              currency VARCHAR,
+              per BIGINT,
+              unit_price DECIMAL(18, 12),
+              tier BIGINT,
+              discount DECIMAL(5, 4),
+              quantity BIGINT NOT NULL,
+              list_amount DECIMAL(38, 16) NOT NULL,
+              amount DECIMAL(38, 16) NOT NULL
+            )
+            """,
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

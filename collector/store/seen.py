@@ -83,6 +83,8 @@ TABLES = {
     "retired_day": _OF_APP_OR_DIFY,
     # Only ever joined to a fact that is seen.
     "payer_span": Bounds("TRUE", "TRUE", "TRUE"),
+    "bill_line": _OF_APP,
+    "bill_period": Bounds(),
     "access_key": Bounds(),
     "counter": Bounds(),
     "milestone": Bounds(),

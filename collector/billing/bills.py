@@ -1,0 +1,300 @@
+"""Billing periods: what is in them, closing them, and what changed since.
+
+A period is a month in the price book's time zone. It is open while it lasts, settling when it is over (late facts still
+arrive), and closed when somebody closed it: then its lines are kept and do not change. What a closed period would be
+rated at today, less what was billed for it so far, is billed as corrections in the first period that is not closed.
+
+What comes in are `rows` and `arrow` of a store, `keep` (which stores a closed period with its lines, or nothing) and
+the price book; what goes out are lines, statements and differences. Periods are closed in their order, each once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Any, Protocol, cast
+
+import msgspec
+import pyarrow as pa
+
+from collector.bill_lines import LINES, ClosedPeriod
+from collector.billing import rating, statement
+from collector.billing.book import Book
+from collector.billing.budgets import BudgetState, states
+from collector.billing.conversion import Converted, convert
+from collector.billing.rating import Arrow
+from collector.billing.statement import BY, Statement, Total
+from collector.errors import QueryError
+from collector.measures.query import Rows
+from collector.period import Grain, Period, after, floor, zone
+
+OPEN, SETTLING, CLOSED = "open", "settling", "closed"
+
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
+_CLOSED = """
+SELECT period, starts_at, ends_at, timezone, book, lines, digest, seal, closed_at, closed_by
+FROM bill_period ORDER BY starts_at
+"""
+_KEPT = f"SELECT {', '.join(LINES.names)} FROM bill_line WHERE period = $period ORDER BY corrects NULLS FIRST, id"
+
+
+class Keep(Protocol):
+    """A store's `close_period`."""
+
+    def __call__(self, closed: ClosedPeriod, lines: pa.Table) -> None: ...
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """One period in a list."""
+
+    period: str
+    state: str  # open, settling, closed
+    starts_at: datetime
+    ends_at: datetime
+    closed_at: datetime | None = None
+    closed_by: str | None = None
+    lines: int | None = None
+    digest: str | None = None
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """What a period was billed at, beside what it is rated at now or by another book."""
+
+    period: str
+    state: str
+    is_intact: bool | None  # whether digest and seal are those of the kept lines; None: not closed
+    before: list[Total]
+    after: list[Total]
+    lines: pa.Table  # what came (or, below zero, went), by key; empty: nothing changed
+
+
+@dataclass(frozen=True)
+class _Month:
+    name: str
+    period: Period
+    closed: ClosedPeriod | None
+
+    def state(self, now: datetime) -> str:
+        if self.closed is not None:
+            return CLOSED
+        return SETTLING if now >= self.period.end else OPEN
+
+
+class Bills:
+    """The bills of one store. Safe to use from several threads."""
+
+    def __init__(
+        self, rows: Rows, arrow: Arrow, keep: Keep, book: Callable[[], Book], clock: Callable[[], datetime]
+    ) -> None:
+        """`book` is asked each time, and raises SettingsError where there is none or it is wrong."""
+        self._rows, self._arrow, self._keep, self._book, self._clock = rows, arrow, keep, book, clock
+        self._closing = Lock()
+
+    def periods(self) -> list[Listed]:
+        """Every period from the first facts, or the first closed one, until now; oldest first."""
+        book, closed, now = self._book(), self._closed(), self._clock()
+        ((first,),) = self._rows("SELECT min(created_at) FROM model_call", {})
+        starts = [each.starts_at for each in closed] + ([cast(datetime, first).astimezone(UTC)] if first else [])
+        place = zone(book.timezone)
+        at = floor(min(starts, default=now), Grain.MONTH, place)
+        by_name = {each.period: each for each in closed}
+        found = []
+        while at <= now:
+            name = f"{at.astimezone(place):%Y-%m}"
+            month = self._month(name, book, by_name)
+            found.append(_listed(month, now))
+            at = after(at, Grain.MONTH, place)
+        return found
+
+    def lines(self, name: str, book: Book | None = None) -> pa.Table:
+        """The lines of a period: as kept where it is closed, else as they would be kept now."""
+        closed = {each.period: each for each in self._closed()}
+        used = book or self._book()
+        return self._lines(self._month(name, used, closed), used, closed)
+
+    def bounds(self, name: str) -> tuple[Period, bool]:
+        """From when until when a period lasts, and whether it is closed."""
+        month = self._month(name, self._book(), {each.period: each for each in self._closed()})
+        return month.period, month.closed is not None
+
+    def statement(self, name: str, by: Sequence[str] = BY) -> Statement:
+        """One period's bill, added up by these columns."""
+        book = self._book()
+        closed = {each.period: each for each in self._closed()}
+        month = self._month(name, book, closed)
+        lines = self._lines(month, book, closed)
+        told = rating.reported(self._arrow, book, month.period).to_pylist()
+        listed = _listed(month, self._clock())
+        return Statement(
+            period=name,
+            state=listed.state,
+            starts_at=listed.starts_at,
+            ends_at=listed.ends_at,
+            timezone=month.period.zone.key,
+            closed_at=listed.closed_at,
+            closed_by=listed.closed_by,
+            digest=listed.digest,
+            lines=len(lines),
+            totals=statement.totals(lines),
+            groups=statement.groups(lines, by),
+            unpriced=statement.unpriced(lines),
+            reported=statement.reported(told),
+            calls=sum(row["calls"] for row in told),
+            unmeasured=sum(row["unmeasured"] for row in told),
+            warnings=list(statement.price_doubts(lines, told)),
+        )
+
+    def converted(self, name: str, currency: str) -> Converted:
+        """A period's totals in one currency, by the rates of its last day, or of today while it lasts."""
+        book = self._book()
+        closed = {each.period: each for each in self._closed()}
+        month = self._month(name, book, closed)
+        last = min(self._clock(), month.period.end - timedelta(microseconds=1))
+        day = month.period.local(last).date()
+        return convert(statement.totals(self._lines(month, book, closed)), book.rates, currency, day)
+
+    def close(self, name: str, by: str) -> ClosedPeriod:
+        """Keep a period's lines from now on. Closing again changes nothing.
+
+        Raises QueryError where the period is not over, or not the next in order.
+        """
+        if not by.strip() or not by.isprintable() or len(by) > 100:
+            raise QueryError("by: wanted who closes it, in 1 to 100 printable characters", field="by")
+        with self._closing:
+            book, now, before = self._book(), self._clock(), self._closed()
+            closed = {each.period: each for each in before}
+            if name in closed:
+                return closed[name]
+            month = self._month(name, book, closed)
+            _check_closing(month, before, now)
+            lines = self._lines(month, book, closed)
+            found = ClosedPeriod(
+                period=name,
+                starts_at=month.period.start,
+                ends_at=month.period.end,
+                timezone=book.timezone,
+                book=book.digest,
+                lines=len(lines),
+                digest=statement.digest(lines, month.period.start, month.period.end),
+                seal="",
+                closed_at=now,
+                closed_by=by.strip(),
+            )
+            seal = statement.seal(found, before[-1].seal if before else "")
+            found = msgspec.structs.replace(found, seal=seal)
+            self._keep(found, lines)
+            return found
+
+    def difference(self, name: str, book: Book | None = None) -> Difference:
+        """What a period was billed at, beside what it is rated at now, or by another book. Changes nothing.
+
+        Of a closed period its later corrections count as billed; what it corrects itself does not count.
+        """
+        rate_by = book or self._book()
+        closed = {each.period: each for each in self._closed()}
+        month = self._month(name, rate_by, closed)
+        if month.closed is not None:
+            lines = rating.corrections(self._arrow, rate_by, month.period, name, name)
+            before = self._billed_for(name)
+        else:
+            before = rating.rated(self._arrow, self._book(), month.period, name)
+            lines = statement.between(before, rating.rated(self._arrow, rate_by, month.period, name))
+        return Difference(
+            period=name,
+            state=month.state(self._clock()),
+            is_intact=self.is_intact(name) if month.closed is not None else None,
+            before=statement.totals(before),
+            after=statement.totals(pa.concat_tables([before, lines])),
+            lines=lines,
+        )
+
+    def budgets(self) -> list[BudgetState]:
+        """The state of every budget of the book in the month that lasts."""
+        book, now = self._book(), self._clock()
+        if not book.budgets:
+            return []
+        name = f"{now.astimezone(zone(book.timezone)):%Y-%m}"
+        closed = {each.period: each for each in self._closed()}
+        month = self._month(name, book, closed)
+        return states(book.budgets, self._lines(month, book, closed), name, month.period, now)
+
+    def is_intact(self, name: str) -> bool:
+        """Whether the kept lines of a closed period, and of all before it, are those it was closed with."""
+        before = ""
+        for each in self._closed():
+            lines = self._kept(each.period)
+            told = statement.digest(lines, each.starts_at, each.ends_at)
+            if told != each.digest or len(lines) != each.lines or statement.seal(each, before) != each.seal:
+                return False
+            if each.period == name:
+                return True
+            before = each.seal
+        raise QueryError(f"{name} is not closed", field="period")
+
+    def _lines(self, month: _Month, book: Book, closed: Mapping[str, ClosedPeriod]) -> pa.Table:
+        if month.closed is not None:
+            return self._kept(month.name)
+        found = [rating.rated(self._arrow, book, month.period, month.name)]
+        last = max((each.ends_at for each in closed.values()), default=None)
+        if last == month.period.start:  # the first period that is not closed bills what changed in those that are
+            for name, each in closed.items():
+                period = Period(each.starts_at, each.ends_at, zone(each.timezone))
+                found.append(rating.corrections(self._arrow, book, period, name, month.name))
+        return pa.concat_tables(found)
+
+    def _kept(self, name: str) -> pa.Table:
+        return self._arrow(_KEPT, {"period": name}).cast(LINES)
+
+    def _billed_for(self, name: str) -> pa.Table:
+        sql = f"""SELECT {", ".join(LINES.names)} FROM bill_line
+        WHERE (period = $period AND corrects IS NULL) OR corrects = $period ORDER BY period, id"""
+        return self._arrow(sql, {"period": name}).cast(LINES)
+
+    def _closed(self) -> list[ClosedPeriod]:
+        found = []
+        for row in self._rows(_CLOSED, {}):
+            told: dict[str, Any] = dict(zip(ClosedPeriod.__struct_fields__, row, strict=True))
+            for at in ("starts_at", "ends_at", "closed_at"):
+                told[at] = told[at].astimezone(UTC)
+            found.append(ClosedPeriod(**told))
+        return found
+
+    def _month(self, name: str, book: Book, closed: Mapping[str, ClosedPeriod]) -> _Month:
+        if not _MONTH.fullmatch(name):
+            raise QueryError(f"period: wanted a month such as 2026-01, got {name[:80]!r}", field="period")
+        if (kept := closed.get(name)) is not None:
+            return _Month(name, Period(kept.starts_at, kept.ends_at, zone(kept.timezone)), kept)
+        return _Month(name, Period.parse(since=name, tz=book.timezone, now=self._clock()), None)
+
+
+def _check_closing(month: _Month, before: Sequence[ClosedPeriod], now: datetime) -> None:
+    name, period = month.name, month.period
+    if now < period.end:
+        raise QueryError(f"{name} is not over; it can be closed from {period.end.isoformat()} on", field="period")
+    if not before or before[-1].ends_at == period.start:
+        return
+    last = before[-1]
+    if last.ends_at > period.start:
+        raise QueryError(
+            f"{last.period} is closed already, until {last.ends_at.isoformat()} ({last.timezone}); "
+            f"{name} starts before that and cannot be closed any more",
+            field="period",
+        )
+    raise QueryError(f"{last.period} was closed last; close the periods between it and {name} first", field="period")
+
+
+def _listed(month: _Month, now: datetime) -> Listed:
+    closed = month.closed
+    return Listed(
+        period=month.name,
+        state=month.state(now),
+        starts_at=month.period.start,
+        ends_at=month.period.end,
+        closed_at=closed.closed_at if closed else None,
+        closed_by=closed.closed_by if closed else None,
+        lines=closed.lines if closed else None,
+        digest=closed.digest if closed else None,
+    )

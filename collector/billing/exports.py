@@ -1,0 +1,131 @@
+"""Lines as files: CSV and Parquet as they are or as FOCUS wants them; events as JSON lines.
+
+What comes in are lines and their period; what goes out are bytes. Decimals keep every digit, in CSV as plain numbers
+without an exponent. Nothing here names a file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from collector.billing.cloud_events import cloud_events, lago_events
+from collector.billing.focus import focus
+from collector.errors import QueryError
+from collector.period import Period
+
+_MEDIA = {
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+    "ndjson": "application/x-ndjson",
+}
+"""The ending of a file -> as Content-Type names it."""
+
+
+class Form(StrEnum):
+    """How lines are written."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    FOCUS_CSV = "focus-csv"
+    FOCUS_PARQUET = "focus-parquet"
+    CLOUDEVENTS = "cloudevents"
+    LAGO = "lago"
+
+    @classmethod
+    def named(cls, name: str) -> Form:
+        """The form of that name. Raises QueryError listing the names there are."""
+        try:
+            return cls(name)
+        except ValueError:
+            there = ", ".join(cls)
+            raise QueryError(f"format: no {name[:80]!r}; there are {there}", field="format", choices=cls) from None
+
+    @property
+    def media_type(self) -> str:
+        """As Content-Type names it."""
+        return _MEDIA[self.ending]
+
+    @property
+    def ending(self) -> str:
+        """How a file of this form ends."""
+        return "ndjson" if self.is_events else self.rpartition("-")[2]
+
+    @property
+    def is_events(self) -> bool:
+        """Whether it is one event for each line: then only lines that do not change any more can be told."""
+        return self in (Form.CLOUDEVENTS, Form.LAGO)
+
+
+@dataclass(frozen=True)
+class Billed:
+    """The lines of one period, to be written."""
+
+    lines: pa.Table
+    period: Period
+    account: str
+    is_closed: bool
+
+
+def written(billed: Billed, form: Form) -> bytes:
+    """The whole file. Raises QueryError for events of a period that is not closed."""
+    if form.is_events:
+        return _events(billed, form)
+    is_focus = form in (Form.FOCUS_CSV, Form.FOCUS_PARQUET)
+    table = focus(billed.lines, billed.period, account=billed.account) if is_focus else billed.lines
+    return _WRITERS[form.ending](table)
+
+
+def _events(billed: Billed, form: Form) -> bytes:
+    if not billed.is_closed:
+        raise QueryError(
+            "the period is not closed: its lines still change, and an event cannot be taken back; close it first",
+            field="format",
+            remedy="close the period first",
+        )
+    told: Iterable[object] = (
+        lago_events(billed.lines, billed.period)
+        if form is Form.LAGO
+        else cloud_events(billed.lines, billed.period, billed.account)
+    )
+    return b"".join(msgspec.json.encode(event) + b"\n" for event in told)
+
+
+def _csv(table: pa.Table) -> bytes:
+    text = io.StringIO(newline="")
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(table.column_names)
+    columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
+    lines.writerows(zip(*columns, strict=True))
+    return text.getvalue().encode()
+
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _cell(value: object) -> object:
+    """Numbers without exponent, instants in UTC; a name that a spreadsheet would run gets the apostrophe against it."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    found: bytes = sink.getvalue().to_pybytes()
+    return found
+
+
+_WRITERS: dict[str, Callable[[pa.Table], bytes]] = {"csv": _csv, "parquet": _parquet}

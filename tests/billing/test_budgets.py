@@ -1,0 +1,202 @@
+"""Budgets: worked out by hand in the middle of a month, over REST, as metrics and as news."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from collector.app import Service
+from collector.billing.book_file import parse_book
+from collector.billing.budgets import BudgetState
+from collector.errors import SettingsError
+from collector.faces.budgets import METRICS, Watch
+from collector.settings.configuration import load_settings
+from tests.billing.world import BOOK, PAYERS, QWEN_MAX, World, asked, at, january
+
+BUDGETS = """
+[[budget]]
+name = "research"
+amount = 1.5
+currency = "CNY"
+department = "Research"
+
+[[budget]]
+name = "sales"
+amount = 1.36
+currency = "CNY"
+cost_centre = "CC-2"
+
+[[budget]]
+name = "dollars"
+amount = 1
+currency = "USD"
+"""
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """15 of 31 days of January have passed."""
+    world = World(january(), book=BOOK + BUDGETS)
+    world.now = at(1, 16, 0)
+    yield world
+    world.close()
+
+
+def seen(state: BudgetState) -> dict[str, Any]:
+    return {name: str(getattr(state, name)) for name in ("used_percent", "per_day", "projected", "state")}
+
+
+def test_three_budgets_in_mid_month(world: World):
+    research, sales, dollars = world.bills.budgets()
+    assert (research.used.normalize(), research.left.normalize()) == (Decimal("1.4434"), Decimal("0.0566"))
+    assert seen(research) == {"used_percent": "96.23", "per_day": "0.10", "projected": "2.98", "state": "at risk"}
+    # 15 days × 1.5 ÷ 1.4434, to the second
+    assert research.exhausted_at == at(1, 1, 0) + timedelta(seconds=1_346_820)
+    assert seen(sales) == {"used_percent": "100.00", "per_day": "0.09", "projected": "2.81", "state": "exhausted"}
+    assert (sales.exhausted_at, sales.left) == (at(1, 4, 0), 0)
+    assert seen(dollars) == {"used_percent": "1.60", "per_day": "0.00", "projected": "0.03", "state": "within"}
+    assert (dollars.exhausted_at, dollars.period) == (None, "2026-01")
+
+
+@pytest.mark.parametrize(
+    ("subject", "used"),
+    [
+        ('person = "*"', "0.01604075"),
+        ('app = "Desk"', "0.0153845"),
+        ('app = "desk"', "0.0153845"),
+        ('app = "tool"', "0.00065625"),
+        ('provider = "anthropic"', "0.009"),
+        ('provider = "langgenius/anthropic/*"', "0.009"),
+        ('model = "gpt-*"\ndepartment = "Sales"', "0.0028845"),
+        ('department = "S?les"', "0.0118845"),
+        ('workspace = "nobody"', "0"),
+    ],
+)
+def test_a_budget_is_of_whom_its_texts_fit(subject: str, used: str):
+    book = BOOK + f'[[budget]]\nname = "b"\namount = 1\ncurrency = "USD"\n{subject}\n'
+    world = World(january(), book=book)
+    world.now = at(1, 31)
+    (state,) = world.bills.budgets()
+    assert f"{state.used.normalize():f}" == used
+    world.close()
+
+
+def test_corrections_are_used_in_the_month_that_bills_them(world: World):
+    world.now = at(2, 3)
+    world.bills.close("2026-01", "finance")
+    world.put(*asked("late", "ana", at(1, 30), QWEN_MAX, input_tokens=500_000))
+    research, *_ = world.bills.budgets()
+    assert (research.period, research.used.normalize()) == ("2026-02", Decimal("0.875"))
+
+
+def test_a_month_without_usage_lasts(world: World):
+    world.now = at(5, 1, 0)  # not a moment has passed
+    assert {(state.state, state.used, state.exhausted_at) for state in world.bills.budgets()} == {("within", 0, None)}
+
+
+def test_a_book_without_budgets_asks_nothing():
+    world = World()
+    assert world.bills.budgets() == []
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('[[budget]]\nname = "b"\ncurrency = "USD"', "line 1: amount: missing"),
+        ('[[budget]]\nname = "b"\namount = 0\ncurrency = "USD"', "line 3: amount: wanted more than 0"),
+        ('[[budget]]\namount = 1\ncurrency = "USD"', "line 1: name: missing"),
+        ('[[budget]]\nname = "b"\namount = 1\ncurrency = "usd"', "line 4: currency: wanted a code"),
+        ('[[budget]]\nname = "b"\namount = 1\ncurrency = "USD"\n' * 2, "line 1 and line 5 are both called 'b'"),
+        ('[[budget]]\nname = "b"\namount = 1\ncurrency = "USD"\nteam = "x"', "line 5: team: is no field of a budget"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(written: str, said: str):
+    with pytest.raises(SettingsError) as raised:
+        parse_book(written)
+    assert said in str(raised.value)
+
+
+def test_news_is_told_once_and_again_when_it_gets_worse(world: World):
+    watch = Watch(world.bills.budgets)
+    assert [message["id"] for message in watch.refresh()] == ["2026-01/research/at risk", "2026-01/sales/exhausted"]
+    assert watch.refresh() == []
+    world.put(*asked("more", "ana", at(1, 15), QWEN_MAX, input_tokens=900_000))
+    (message,) = watch.refresh()
+    assert message["id"] == "2026-01/research/exhausted"
+    assert message["text"].startswith("Budget research is used up: ")
+    assert "of 1.5 CNY used in 2026-01" in message["text"]
+
+
+def test_metrics_are_those_of_the_last_look(world: World):
+    watch = Watch(world.bills.budgets)
+    assert watch.values("dify_budget_used_ratio") == {}
+    watch.refresh()
+    assert watch.values("dify_budget_used_ratio")["sales", "CNY"] == 1.0
+    assert watch.values("dify_budget_projected_ratio")["research", "CNY"] == pytest.approx(1.98666667)
+    gone = watch.values("dify_budget_exhausted_timestamp_seconds")
+    assert {labels: datetime.fromtimestamp(value, at(1, 1).tzinfo) for labels, value in gone.items()} == {
+        ("research", "CNY"): at(1, 1, 0) + timedelta(seconds=1_346_820),
+        ("sales", "CNY"): at(1, 4, 0),
+    }
+    assert set(METRICS) == {
+        "dify_budget_used_ratio",
+        "dify_budget_projected_ratio",
+        "dify_budget_exhausted_timestamp_seconds",
+    }
+
+
+def test_a_book_that_cannot_be_read_leaves_the_last_look(world: World):
+    watch = Watch(world.bills.budgets)
+    watch.refresh()
+
+    def broken() -> list[BudgetState]:
+        raise SettingsError("prices.toml: is no TOML")
+
+    watch._look = broken
+    assert watch.refresh() == []
+    assert watch.values("dify_budget_used_ratio")["sales", "CNY"] == 1.0
+
+
+async def test_a_service_tells_rest_metrics_and_the_webhook(tmp_path: Path):
+    (tmp_path / "prices.toml").write_text(BOOK + BUDGETS)
+    (tmp_path / "payers.toml").write_text(PAYERS)
+    files = {name: str(tmp_path / f"{name}.toml") for name in ("prices", "payers")}
+    hook = "https://hooks.example.com/budgets"
+    settings = load_settings({"store": str(tmp_path / "t.duckdb"), **files, "budget_webhook": hook}, {})
+    answers, posted = [503, 200, 200, 200, 200], []
+
+    def taken(request: httpx.Request) -> httpx.Response:
+        posted.append((str(request.url), json.loads(request.content)["id"]))
+        return httpx.Response(answers.pop(0))
+
+    service = Service(settings, clock=lambda: at(1, 16, 0), transport=httpx.MockTransport(taken))
+    try:
+        service.put(january())
+        await service.resolve_payers()
+        await service.watch_budgets()
+        ids = ["2026-01/research/at risk", "2026-01/sales/exhausted"]
+        assert posted == [(hook, each) for each in ids]
+        await service.watch_budgets()
+        assert posted[2:] == [(hook, ids[0])], "what was not taken is told again, and nothing else"
+        await service.watch_budgets()
+        assert len(posted) == 3
+        web = httpx.ASGITransport(service.web())
+        async with httpx.AsyncClient(transport=web, base_url="http://collector") as client:
+            found = (await client.get("/api/v1/billing/budgets")).json()["budgets"]
+            metrics = (await client.get("/metrics")).text
+        assert [(each["name"], each["state"]) for each in found] == [
+            ("research", "at risk"),
+            ("sales", "exhausted"),
+            ("dollars", "within"),
+        ]
+        assert 'dify_budget_used_ratio{budget="sales",currency="CNY"} 1.0' in metrics
+    finally:
+        await service.close()
