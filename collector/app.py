@@ -30,7 +30,7 @@ from starlette.types import ASGIApp
 import collector
 from collector import health, paying
 from collector.backfill import BackFill
-from collector.billing.bills import Bills
+from collector.billing.bills import RATED, Bills
 from collector.billing.book_file import BookFile
 from collector.clock import utc_now as utc_now
 from collector.collect.passes import Progress
@@ -209,7 +209,16 @@ class Service:
 
     def _ages(self) -> dict[str, timedelta]:
         kept = {facts: getattr(self.settings, setting) for facts, setting in KEEPING.items()}
-        return {facts: age for facts, age in kept.items() if age is not None}
+        ages = {facts: age for facts, age in kept.items() if age is not None}
+        if self.settings.prices is None:
+            return ages
+        until = self.bills.closed_until()  # what is rated stays until its period is closed
+        billed = self.clock() - until if until else None
+        return {
+            facts: max(age, billed) if billed and facts in RATED else age
+            for facts, age in ages.items()
+            if billed or facts not in RATED
+        }
 
     def payer_report(self) -> Mapping[str, Any]:
         """How far the payers' file reaches now. Raises SettingsError where there is none, or it is wrong."""
@@ -287,7 +296,7 @@ class Service:
         if self.settings.versions:
             schedules.append(Schedule(self.note_versions, self.settings.reconcile_interval, clock=self.clock))
         schedules.append(Schedule(self.settle_rollups, SETTLING, clock=self.clock))
-        if self._ages():
+        if any(getattr(self.settings, setting) for setting in KEEPING.values()):
             schedules.append(Schedule(self.retire_facts, RETIRING, clock=self.clock))
         for schedule in schedules:
             schedule.start()

@@ -19,7 +19,7 @@ from collector.records import Pull
 from collector.settings import Settings
 from collector.settings.configuration import load_settings
 from collector.settings.written import Address
-from tests.builders import NOON, a_feedback, a_message, a_run
+from tests.builders import NOON, a_call, a_feedback, a_message, a_run
 
 ADMIN_KEY = "an-admin-key"
 
@@ -145,6 +145,26 @@ async def test_facts_go_by_the_age_that_the_settings_say_and_totals_stay(tmp_pat
 
         assert service.store.rows("SELECT (SELECT count(*) FROM run), (SELECT count(*) FROM message)") == [(0, 1)]
         assert service.store.rows("SELECT facts FROM run_by_day") == [(1,)]
+    finally:
+        await service.close()
+
+
+async def test_what_is_rated_stays_until_its_month_is_closed(tmp_path: Path):
+    (tmp_path / "prices.toml").write_text('timezone = "UTC"\n')
+    now = [NOON]
+    kept = {"keep_model_calls": "30d", "prices": str(tmp_path / "prices.toml")}
+    service = Service(settings_of(tmp_path, **kept), clock=lambda: now[0])
+    try:
+        at = NOON + timedelta(days=1)
+        service.put([a_call(created_at=at, finished_at=at)])
+        service.store.settle_rollups(everything=True)
+        now[0] = NOON + timedelta(days=200)
+        await service.retire_facts()
+        assert service.store.rows("SELECT count(*) FROM model_call") == [(1,)]
+
+        service.bills.close(f"{NOON:%Y-%m}", "finance")
+        await service.retire_facts()
+        assert service.store.rows("SELECT count(*) FROM model_call") == [(0,)]
     finally:
         await service.close()
 

@@ -3,6 +3,7 @@
 A period is a month in the price book's time zone. It is open while it lasts, settling when it is over (late facts still
 arrive), and closed when somebody closed it: then its lines are kept and do not change. What a closed period would be
 rated at today, less what was billed for it so far, is billed as corrections in the first period that is not closed.
+Once facts of a period have gone by age it cannot be rated again: closed it stays as it is, else it has no bill.
 
 What comes in are `rows` and `arrow` of a store, `keep` (which stores a closed period with its lines, or nothing) and
 the price book; what goes out are lines, statements and differences. Periods are closed in their order, each once.
@@ -39,6 +40,15 @@ SELECT period, starts_at, ends_at, timezone, book, lines, digest, seal, closed_a
 FROM bill_period ORDER BY starts_at
 """
 _KEPT = f"SELECT {', '.join(LINES.names)} FROM bill_line WHERE period = $period ORDER BY corrects NULLS FIRST, id"
+RATED = ("model_call", "node_execution", "run", "message", "request")
+"""Tables of what is rated, or says who pays."""
+
+_LOST = f"""
+SELECT coalesce(sum(number), 0) FROM retired_day
+WHERE facts IN ({", ".join(f"'{facts}'" for facts in RATED)})
+  AND starts_at > $since - INTERVAL 1 DAY AND starts_at < $until
+"""
+"""How many facts of a period are kept no longer."""
 
 
 class Keep(Protocol):
@@ -120,6 +130,10 @@ class Bills:
         month = self._month(name, self._book(), {each.period: each for each in self._closed()})
         return month.period, month.closed is not None
 
+    def closed_until(self) -> datetime | None:
+        """The end of the last closed period; None: none is."""
+        return max((each.ends_at for each in self._closed()), default=None)
+
     def statement(self, name: str, by: Sequence[str] = BY) -> Statement:
         """One period's bill, added up by these columns."""
         book = self._book()
@@ -196,6 +210,7 @@ class Bills:
         rate_by = book or self._book()
         closed = {each.period: each for each in self._closed()}
         month = self._month(name, rate_by, closed)
+        self._check_facts(name, month.period)
         if month.closed is not None:
             lines = rating.corrections(self._arrow, rate_by, month.period, name, name)
             before = self._billed_for(name)
@@ -237,13 +252,28 @@ class Bills:
     def _lines(self, month: _Month, book: Book, closed: Mapping[str, ClosedPeriod]) -> pa.Table:
         if month.closed is not None:
             return self._kept(month.name)
+        self._check_facts(month.name, month.period)
         found = [rating.rated(self._arrow, book, month.period, month.name)]
         last = max((each.ends_at for each in closed.values()), default=None)
         if last == month.period.start:  # the first period that is not closed bills what changed in those that are
             for name, each in closed.items():
                 period = Period(each.starts_at, each.ends_at, zone(each.timezone))
-                found.append(rating.corrections(self._arrow, book, period, name, month.name))
+                if not self._lost(period):
+                    found.append(rating.corrections(self._arrow, book, period, name, month.name))
         return pa.concat_tables(found)
+
+    def _lost(self, period: Period) -> int:
+        ((number,),) = self._rows(_LOST, {"since": period.start, "until": period.end})
+        return int(cast(int, number))
+
+    def _check_facts(self, name: str, period: Period) -> None:
+        """Raises QueryError where facts of a period have gone."""
+        if number := self._lost(period):
+            raise QueryError(
+                f"{name} cannot be rated: {number:,} of its facts went by age (keep_model_calls and the like); "
+                "close periods before their facts go, or restore a backup that has them",
+                field="period",
+            )
 
     def _kept(self, name: str) -> pa.Table:
         return self._arrow(_KEPT, {"period": name}).cast(LINES)

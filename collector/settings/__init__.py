@@ -64,7 +64,8 @@ def _keep(facts: str) -> Any:
         None,
         "span",
         f"Age at which {facts} go; default: never. Totals by quarter hour, and users, stay for ever; percentiles, and "
-        "what is asked by user, conversation or payer, know only what is still there.",
+        "what is asked by user, conversation or payer, know only what is still there. With `prices`, what is "
+        "rated stays until its month is closed.",
         example="400d",
     )
 

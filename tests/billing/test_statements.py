@@ -296,3 +296,20 @@ def test_prices_by_the_call_and_by_the_image():
         ("request", "mystery", 1, "0.01"),
     ]
     world.close()
+
+
+def test_a_closed_month_whose_facts_went_by_age_stays_as_it_is(world: World):
+    world.bills.close("2026-01", "finance")
+    world.put(*asked("late", "bo", at(1, 20), GPT, input_tokens=50, output_tokens=10))
+    assert len(world.bills.lines("2026-02")) == 3
+    world.grow_old(timedelta(days=30))
+
+    assert told(world.bills.lines("2026-01")) == JANUARY
+    assert world.bills.is_intact("2026-01")
+    with pytest.raises(QueryError, match=r"2026-01 cannot be rated: \d+ of its facts went by age .* restore a backup"):
+        world.bills.difference("2026-01")
+    with pytest.raises(QueryError, match="2026-02 cannot be rated"):
+        world.bills.lines("2026-02")
+    world.now = at(4, 2)
+    world.put(*asked("march", "bo", at(3, 2), GPT, input_tokens=1000))
+    assert told(world.bills.lines("2026-03"), "corrects", "amount") == [(None, "0.002")]

@@ -186,6 +186,11 @@ class World:
         """A call that is no more, as an estimate is once the real calls are known."""
         self.store._writer.run("DELETE FROM model_call WHERE id = ?", [call])  # type: ignore[attr-defined]
 
+    def grow_old(self, age: timedelta) -> None:
+        """Let facts go that are older, seen from a day a year later."""
+        self.store.settle_rollups(everything=True)
+        assert self.store.retire(dict.fromkeys(("run", "message", "model_call"), age), self.now + timedelta(days=365))
+
     def close(self) -> None:
         self.store.close()
 
