@@ -219,6 +219,7 @@ def generate(to: Path) -> Iterator[Path]:
     pages["measures.md"] = reference.reference(describe(Settings()), told)
     for name, text in pages.items():
         path = to / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         yield path
 

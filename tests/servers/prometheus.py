@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ class Prometheus:
 
     url: str
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """The instant vector an expression gives now. Raises AssertionError saying what Prometheus does not like."""
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}, trust_env=False).json()
+    def query(self, expression: str, at: datetime | None = None) -> list[dict[str, Any]]:
+        """The instant vector an expression gives now, or then. AssertionError says what Prometheus does not like."""
+        asked = {"query": expression} | ({"time": f"{at.timestamp():.3f}"} if at else {})
+        answer = httpx.get(f"{self.url}/api/v1/query", params=asked, trust_env=False).json()
         assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
@@ -52,11 +54,24 @@ class Prometheus:
 @contextmanager
 def running_prometheus(binary: str, directory: Path, port: int, target: str) -> Iterator[Prometheus]:
     """A Prometheus that scrapes /metrics of `target` (host:port) every two seconds, until the block ends."""
+    scrape = f"scrape_configs: [{{job_name: dify-metric, static_configs: [{{targets: ['{target}']}}]}}]\n"
+    with configured_prometheus(binary, directory, port, scrape) as server:
+        yield server
+
+
+def backfilled(promtool: str, openmetrics: str, directory: Path) -> None:
+    """Blocks of an OpenMetrics text, where a Prometheus of that directory will look. Raises with what promtool says."""
+    (directory / "history.txt").write_text(openmetrics)
+    line = [promtool, "tsdb", "create-blocks-from", "openmetrics", directory / "history.txt", directory / "data"]
+    made = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+
+
+@contextmanager
+def configured_prometheus(binary: str, directory: Path, port: int, more: str = "") -> Iterator[Prometheus]:
+    """A Prometheus with a configuration of one's own behind the intervals, until the block ends."""
     config = directory / "prometheus.yml"
-    config.write_text(
-        "global: {scrape_interval: 2s, scrape_timeout: 2s}\n"
-        f"scrape_configs: [{{job_name: dify-metric, static_configs: [{{targets: ['{target}']}}]}}]\n"
-    )
+    config.write_text(f"global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}\n{more}")
     listen = [f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={directory / 'data'}"]
     with (directory / "prometheus.log").open("w") as log:
         process = subprocess.Popen([binary, f"--config.file={config}", *listen], stdout=log, stderr=subprocess.STDOUT)
