@@ -28,7 +28,7 @@ from fastapi.responses import RedirectResponse
 from starlette.types import ASGIApp
 
 import collector
-from collector import health, paying
+from collector import disk, health, paying
 from collector.backfill import BackFill
 from collector.clock import utc_now as utc_now
 from collector.collect.passes import Progress
@@ -267,6 +267,7 @@ class Service:
         )
         for name, (said, _) in reconciliation.METRICS.items():
             yield Tally(name, said, reconciliation.METRIC_LABELS, partial(watch.values, name), False)
+        yield from disk.tallies(settings.store)
         if companion := self.companion:
             yield Tally(
                 "dify_metric_tap_up",

@@ -211,10 +211,11 @@ def in_force(settings: Settings) -> list[Setting]:
 
 def generate(to: Path) -> Iterator[Path]:
     """Write what is made from the catalogue; the paths written."""
-    from collector.faces import grafana, reference
+    from collector.faces import grafana, reference, rules
 
     to.mkdir(parents=True, exist_ok=True)
     pages = {name: grafana.written(model) for name, model in grafana.dashboards().items()}
+    pages |= rules.files()
     told = [(each.name, "gauge" if each.kind == "oldest" else each.kind, each.label, each.help) for each in FIGURES]
     pages["measures.md"] = reference.reference(describe(Settings()), told)
     for name, text in pages.items():

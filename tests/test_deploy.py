@@ -191,6 +191,14 @@ def test_prometheus_takes_its_configuration(server: Callable[[str], str]):
     assert checked.returncode == 0, checked.stderr
 
 
+def test_prometheus_finds_the_rules_that_compose_mounts():
+    (compose,) = documents("compose.yaml")
+    (config,) = documents("prometheus.yml")
+    mounts = [mount.split(":") for mount in compose["services"]["prometheus"]["volumes"]]
+    (outside,) = [outside for outside, inside, *_ in mounts if [f"{inside}/*.yaml"] == config["rule_files"]]
+    assert {file.name for file in (DEPLOY / outside).glob("*.yaml")} == {"alerts.yaml", "recording.yaml"}
+
+
 def test_prometheus_asks_where_compose_serves():
     (config,) = documents("prometheus.yml")
     targets = [job["static_configs"][0]["targets"] for job in config["scrape_configs"]]

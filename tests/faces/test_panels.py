@@ -1,4 +1,4 @@
-"""Every PromQL expression of every panel, run by a real Prometheus over an hour of a known site, answers as it should.
+"""Every PromQL expression of every panel and recording rule, run by a real Prometheus over a known hour.
 
 `answers.json` holds what each finds, to six digits; the tests below say for the numbers people look at first why they
 are those. After a change of panels: `python -m tests.faces.test_panels`, and read the difference.
@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from collector.faces.rules.recorded import RECORDED
 from tests.faces.as_grafana import askings
 from tests.faces.replayed import END, STEPS, openmetrics
 from tests.servers.process import free_port as any_port
@@ -66,8 +67,9 @@ def _six(value: float) -> float:
 
 
 def answers(there: Prometheus) -> dict[str, dict[str, float]]:
-    """What every expression finds."""
+    """What every expression of a panel or recording rule finds; the hour was scraped too seldom for five minutes."""
     expressions = {each for asking in askings() if asking.is_live for each in asking.expressions(CHOICES)}
+    expressions |= {rule.expression.replace("[5m]", "[20m]") for group in RECORDED for rule in group.rules}
     return {expression: found(there, expression) for expression in sorted(expressions)}
 
 

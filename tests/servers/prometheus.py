@@ -68,11 +68,11 @@ def backfilled(promtool: str, openmetrics: str, directory: Path) -> None:
 
 
 @contextmanager
-def configured_prometheus(binary: str, directory: Path, port: int, more: str = "") -> Iterator[Prometheus]:
-    """A Prometheus with a configuration of one's own behind the intervals, until the block ends."""
+def configured_prometheus(binary: str, directory: Path, port: int, more: str = "", *flags: str) -> Iterator[Prometheus]:
+    """A Prometheus with a configuration of one's own behind the intervals, and flags, until the block ends."""
     config = directory / "prometheus.yml"
     config.write_text(f"global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}\n{more}")
-    listen = [f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={directory / 'data'}"]
+    listen = [f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={directory / 'data'}", *flags]
     with (directory / "prometheus.log").open("w") as log:
         process = subprocess.Popen([binary, f"--config.file={config}", *listen], stdout=log, stderr=subprocess.STDOUT)
         server = Prometheus(f"http://127.0.0.1:{port}")

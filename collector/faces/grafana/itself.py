@@ -46,7 +46,7 @@ _COLLECTOR = (
         ("Behind Dify", "落后 Dify"),
         "s",
         "complete_until",
-        Live("", "max(time() - max by (stream) (dify_metric_watermark_timestamp_seconds))"),
+        Live("", "max(time() - min by (stream) (dify_metric_watermark_timestamp_seconds))"),
         thresholds=BEHIND,
         note=("Of the stream that is furthest behind.", "落后最多的数据流。"),
     ),
@@ -90,7 +90,7 @@ _COLLECTOR = (
         title=("Behind Dify, by stream", "各数据流落后 Dify 的时间"),
         unit="s",
         measure="complete_until",
-        targets=(Live("{{stream}}", "time() - max by (stream) (dify_metric_watermark_timestamp_seconds)"),),
+        targets=(Live("{{stream}}", "time() - min by (stream) (dify_metric_watermark_timestamp_seconds)"),),
         width=6,
     ),
     Panel(

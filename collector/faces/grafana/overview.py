@@ -45,7 +45,7 @@ OVERVIEW = Board(
                     ("Behind Dify", "落后 Dify"),
                     "s",
                     "complete_until",
-                    Live("", "max(time() - max by (stream) (dify_metric_watermark_timestamp_seconds))"),
+                    Live("", "max(time() - min by (stream) (dify_metric_watermark_timestamp_seconds))"),
                     thresholds=BEHIND,
                     note=("Of the stream that is furthest behind.", "落后最多的数据流。"),
                 ),
