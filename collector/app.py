@@ -35,7 +35,7 @@ from collector.collect.passes import Progress
 from collector.collect.releases import declared
 from collector.companion import Companion
 from collector.errors import SettingsError, StoreError
-from collector.faces import aside, backfill, events, intake, keys, payers, prometheus, reconciliation, rest
+from collector.faces import aside, backfill, cardinality, events, intake, keys, payers, prometheus, reconciliation, rest
 from collector.faces.admission import Admission
 from collector.faces.guard import open_to_all, seal, seen
 from collector.faces.prometheus import Exposition, Tally
@@ -183,6 +183,7 @@ class Service:
         )
         app.include_router(aside.router(lambda: health.listed(rows)))
         app.include_router(payers.router(self.payer_report if self.paying else None))
+        app.include_router(cardinality.router(rows, self.clock, settings.most_series))
         app.include_router(prometheus.router(self._exposition()))
 
         @app.get("/", include_in_schema=False, dependencies=[open_to_all()])
@@ -229,6 +230,7 @@ class Service:
             readings=Readings(self.store.readings, self.store.keep_readings),
             tallies=self._tallies(),
             others=self.companion.metrics if self.companion else lambda: None,
+            most_series=self.settings.most_series,
         )
 
     def _tallies(self) -> Iterable[Tally]:

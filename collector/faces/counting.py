@@ -29,7 +29,7 @@ Values: TypeAlias = dict[Labels, float]
 Wanted: TypeAlias = tuple[Measure, Labels]
 """A measure and the names of the labels it is wanted by."""
 
-_JOINED: Mapping[Kind, Callable[[float, float], float]] = {
+JOINED: Mapping[Kind, Callable[[float, float], float]] = {
     Kind.COUNT: add,
     Kind.TOTAL: add,
     Kind.BUCKETS: add,
@@ -45,7 +45,7 @@ def numbers(wanted: Iterable[Wanted], rows: Rows, period: Period, moment: Moment
     """
     tables: dict[object, list[Wanted]] = {}
     for measure, labels in wanted:
-        shared = (measure.facts, measure.at) if measure.kind in _JOINED else measure
+        shared = (measure.facts, measure.at) if measure.kind in JOINED else measure
         tables.setdefault(shared, []).append((measure, labels))
     return {measure: found for each in tables.values() for measure, found in _together(each, rows, period, moment)}
 
@@ -124,7 +124,7 @@ def _together(wanted: Sequence[Wanted], rows: Rows, period: Period, moment: Mome
 
 
 def _join(values: Values, labels: Labels, number: float, kind: Kind) -> None:
-    values[labels] = _JOINED[kind](values[labels], number) if labels in values else number
+    values[labels] = JOINED[kind](values[labels], number) if labels in values else number
 
 
 def _label(name: str, value: object) -> str:

@@ -21,6 +21,7 @@ import yaml
 
 from collector.disk import tallies
 from collector.faces import grafana
+from collector.faces.caps import DROPPED
 from collector.faces.families import FAMILIES
 from collector.faces.rules import ALERTS, files
 from collector.faces.rules.recorded import RECORDED
@@ -136,6 +137,12 @@ CASES = {
         "7h",
         {"dify_metric_store_free_bytes": f"{10**11}-{10**8}x500"},
         {"dify_metric_store_free_bytes": f"{10**11}-{10**6}x500"},
+    ),
+    "DifySeriesDropped": Case(
+        "10m",
+        {'dify_metric_series_dropped_total{family="dify_llm_calls_total"}': "0 3x20"},
+        {'dify_metric_series_dropped_total{family="dify_llm_calls_total"}': "0x20"},
+        {"family": "dify_llm_calls_total"},
     ),
     "DifyTapDown": Case("5m", {"dify_metric_tap_up": "0x10"}, {"dify_metric_tap_up": "1x10"}),
     "DifyTapSlows": Case(
@@ -302,7 +309,7 @@ def test_an_alert_has_a_runbook_and_a_dashboard(name: str):
 
 def test_rules_ask_for_families_there_are():
     there = {family.name for family in FAMILIES} | {"dify_llm_cost_", *OWN, *(figure.name for figure in FIGURES)}
-    there |= {tally.name for tally in tallies("facts.duckdb")}
+    there |= {DROPPED, *(tally.name for tally in tallies("facts.duckdb"))}
     text = "".join(told for name, told in files().items() if name.startswith("rules/"))
     asked = {found for rule in yaml.safe_load_all(text) for found in _families(rule)}
     assert {re.sub("_(bucket|count|sum)$", "", name) for name in asked} <= there
@@ -318,7 +325,7 @@ def test_settings_that_runbooks_name_are_settings():
     from collector.settings import FIELDS
 
     pages = "".join(path.read_text() for path in (ROOT / "dashboards" / "runbooks").iterdir())
-    named = set(re.findall(r"`((?:pull|tap|ingest)_[a-z_]+)`", pages))
+    named = set(re.findall(r"`((?:pull|tap|ingest|most)_[a-z_]+)`", pages))
     assert named <= set(FIELDS)
     assert named
 

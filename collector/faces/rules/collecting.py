@@ -284,6 +284,31 @@ COLLECTING = Group(
             ),
         ),
         _alert(
+            "DifySeriesDropped",
+            "sum by (family) (dify_metric_series_dropped_total) > 0",
+            "5m",
+            "warning",
+            summary=("{{ $labels.family }} has too many series", "{{ $labels.family }} 的序列过多"),
+            description=(
+                "{{ $value }} of its series are counted under _OTHER: sums are right, but apps or models that came "
+                "late have no line of their own.",
+                "其中 {{ $value }} 个序列计入 _OTHER：合计正确，但较晚出现的应用或模型没有单独的曲线。",
+            ),
+            look=(
+                (
+                    "`GET /api/v1/cardinality?family=NAME`: which label has so many values?",
+                    "`GET /api/v1/cardinality?family=NAME`：哪个标签的取值过多？",
+                ),
+            ),
+            act=(
+                (
+                    "Raise `most_series` if Prometheus has room for them, and restart the service. REST splits by "
+                    "everything in any case.",
+                    "若 Prometheus 容量允许，提高 `most_series` 并重启服务。REST 始终可以按任意维度细分。",
+                ),
+            ),
+        ),
+        _alert(
             "DifyTapDown",
             "dify_metric_tap_up == 0",
             "2m",
