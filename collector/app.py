@@ -35,7 +35,19 @@ from collector.collect.passes import Progress
 from collector.collect.releases import declared
 from collector.companion import Companion
 from collector.errors import SettingsError, StoreError
-from collector.faces import aside, backfill, cardinality, events, intake, keys, payers, prometheus, reconciliation, rest
+from collector.faces import (
+    aside,
+    backfill,
+    cardinality,
+    events,
+    history,
+    intake,
+    keys,
+    payers,
+    prometheus,
+    reconciliation,
+    rest,
+)
 from collector.faces.admission import Admission
 from collector.faces.guard import open_to_all, seal, seen
 from collector.faces.prometheus import Exposition, Tally
@@ -184,6 +196,9 @@ class Service:
         app.include_router(aside.router(lambda: health.listed(rows)))
         app.include_router(payers.router(self.payer_report if self.paying else None))
         app.include_router(cardinality.router(rows, self.clock, settings.most_series))
+        app.include_router(
+            history.router(rows, self.clock, self.store.counting_since, timezone=settings.report_timezone)
+        )
         app.include_router(prometheus.router(self._exposition()))
 
         @app.get("/", include_in_schema=False, dependencies=[open_to_all()])

@@ -225,6 +225,26 @@ def generate(to: Path) -> Iterator[Path]:
         yield path
 
 
+def export_openmetrics(settings: Settings, to: Path, since: str, step: str) -> int:
+    """Write what the counters would have said before counting began; how many bytes that is."""
+    from collector.faces import history
+
+    def here(store: Store) -> Iterator[bytes]:
+        period = history.until(store.counting_since, since, store.rows, utc_now(), settings.report_timezone)
+        lines = history.openmetrics(store.rows, period, history.step_of(step))
+        return iter([line.encode() for line in lines])
+
+    def there(running: Running) -> Iterator[bytes]:
+        return iter([running.history([("since", since), ("step", step)])])
+
+    written = 0
+    parts = with_store(settings, here, there)
+    with to.open("wb") as file:
+        for part in parts:
+            written += file.write(part)
+    return written
+
+
 def _asked(kind: type[Parameters], asked: Plain) -> tuple[dict[str, Any], Parameters]:
     """What was given, and what it means. Raises QueryError."""
     given = {name: value for name, value in asked.items() if value not in (None, [], "")}

@@ -75,7 +75,14 @@ class Running:
 
     def query_file(self, parameters: Parameters) -> bytes:
         """The same in the format that the parameters name."""
-        response = self._response("GET", "/api/v1/query", params=list(parameters))
+        return self._file("/api/v1/query", parameters)
+
+    def history(self, parameters: Parameters) -> bytes:
+        """The counters' past as `GET /api/v1/export/openmetrics` gives it."""
+        return self._file("/api/v1/export/openmetrics", parameters)
+
+    def _file(self, path: str, parameters: Parameters) -> bytes:
+        response = self._response("GET", path, params=list(parameters))
         if not response.is_error:
             return response.content
         try:

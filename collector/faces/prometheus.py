@@ -27,7 +27,17 @@ from prometheus_client.registry import Collector
 from collector.access import Scope
 from collector.faces.caps import DROPPED, DROPPED_HELP, OTHER, Caps, moved
 from collector.faces.counting import JOINED, Histogram, Labels, Values, Wanted, counted, numbers, said_of
-from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, INFO, INFO_LABELS, WINDOWS, Family
+from collector.faces.families import (
+    ACTIVE_USERS,
+    COST,
+    COST_LABELS,
+    FAMILIES,
+    INFO,
+    INFO_LABELS,
+    WINDOWS,
+    Family,
+    currency_in_name,
+)
 from collector.faces.guard import needs
 from collector.faces.problems import PROBLEM_RESPONSES
 from collector.faces.readings import Readings
@@ -189,7 +199,7 @@ class Exposition(Collector):
     def _costs(self, costs: Values) -> Iterator[Metric]:
         by_currency: dict[str, Values] = {}
         for (*labels, currency), cost in costs.items():
-            values = by_currency.setdefault(COST.format(currency=_in_name(currency)), {})
+            values = by_currency.setdefault(COST.format(currency=currency_in_name(currency)), {})
             values[tuple(labels)] = values.get(tuple(labels), 0.0) + cost
         for name, values in sorted(by_currency.items()):
             metric = CounterMetricFamily(name, said_of(_COST), labels=COST_LABELS)
@@ -230,12 +240,6 @@ def _zeros(family: Family, apps: Iterable[Labels]) -> Values:
             choices = [of_app.get(label) or family.known.values[label] for label in family.labels]
             found |= dict.fromkeys(product(*choices), 0.0)
     return found
-
-
-def _in_name(currency: str) -> str:
-    """A currency as part of a name: usd; whatever else Dify may say is spelled so that no two are one."""
-    spelled = (each if each.isascii() and each.isalnum() else f"u{ord(each):x}" for each in currency.lower())
-    return "".join(spelled) or "unknown"
 
 
 def _bounded(values: Values, family: Family) -> Values:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class Prometheus:
     def query(self, expression: str, at: datetime | None = None) -> list[dict[str, Any]]:
         """The instant vector an expression gives now, or then. AssertionError says what Prometheus does not like."""
         asked = {"query": expression} | ({"time": f"{at.timestamp():.3f}"} if at else {})
-        answer = httpx.get(f"{self.url}/api/v1/query", params=asked, trust_env=False).json()
+        answer = _client().get(f"{self.url}/api/v1/query", params=asked).json()
         assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
@@ -40,7 +41,7 @@ class Prometheus:
 
     def names(self, pattern: str) -> list[str]:
         """What the group in a pattern finds among the names of metrics, as a variable of a dashboard asks for it."""
-        found = httpx.get(f"{self.url}/api/v1/label/__name__/values", trust_env=False).json()["data"]
+        found = _client().get(f"{self.url}/api/v1/label/__name__/values").json()["data"]
         return sorted(match[1] for name in found if (match := re.fullmatch(pattern, name)))
 
     def wait_for(self, is_there: Callable[[], bool], what: str) -> None:
@@ -86,6 +87,12 @@ def configured_prometheus(binary: str, directory: Path, port: int, more: str = "
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/-/ready", trust_env=False).status_code == 200
+        return _client().get(f"{url}/-/ready").status_code == 200
     except httpx.TransportError:
         return False
+
+
+@cache
+def _client() -> httpx.Client:
+    """One for all questions: making it takes longer than asking."""
+    return httpx.Client(trust_env=False)
