@@ -1,4 +1,5 @@
-# Every target sets up what it needs: .venv from the lock files, and for the tests the Debian packages of .ci/debian-packages.
+# Every target sets up what it needs: .venv from the lock files; for the tests the Debian packages of .ci/debian-packages,
+# and the types of Grafana from npm.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -48,9 +49,10 @@ lock: ## resolve the lock files anew (UPGRADE=1 takes newer versions)
 
 servers:
 	@.ci/servers
+	@.ci/types
 
 clean: ## remove .venv, caches and what was built
-	rm -rf .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks build dist out
+	rm -rf tests/typescript/node_modules .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks build dist out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 LOCKS := requirements.lock requirements-build.lock pyproject.toml .ci/venv

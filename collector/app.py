@@ -28,7 +28,7 @@ from fastapi.responses import RedirectResponse
 from starlette.types import ASGIApp
 
 import collector
-from collector import health, paying
+from collector import disk, health, paying
 from collector.backfill import BackFill
 from collector.billing.bills import RATED, Bills
 from collector.billing.book_file import BookFile
@@ -42,8 +42,10 @@ from collector.faces import (
     backfill,
     billing,
     budgets,
+    cardinality,
     copies,
     events,
+    history,
     intake,
     keys,
     payers,
@@ -254,6 +256,10 @@ class Service:
         app.include_router(copies.router(self.back_up, self.store.export_parquet))
         app.include_router(payers.router(self.payer_report if self.paying else None))
         app.include_router(billing.router(self.bills, settings.billing_account))
+        app.include_router(cardinality.router(rows, self.clock, settings.most_series))
+        app.include_router(
+            history.router(rows, self.clock, self.store.counting_since, timezone=settings.report_timezone)
+        )
         app.include_router(prometheus.router(self._exposition()))
 
         @app.get("/", include_in_schema=False, dependencies=[open_to_all()])
@@ -313,6 +319,7 @@ class Service:
             readings=Readings(self.store.readings, self.store.keep_readings),
             tallies=self._tallies(),
             others=self.companion.metrics if self.companion else lambda: None,
+            most_series=self.settings.most_series,
         )
 
     def _tallies(self) -> Iterable[Tally]:
@@ -351,6 +358,7 @@ class Service:
         )
         for name, (said, _) in reconciliation.METRICS.items():
             yield Tally(name, said, reconciliation.METRIC_LABELS, partial(watch.values, name), False)
+        yield from disk.tallies(settings.store)
         if companion := self.companion:
             yield Tally(
                 "dify_metric_tap_up",

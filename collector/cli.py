@@ -392,6 +392,25 @@ def export_parquet(
     terminal.say(f"wrote {made['path']}")
 
 
+@export.command("openmetrics")
+def export_openmetrics(
+    to: Annotated[Path, typer.Option(help="The file to write.")] = Path("history.txt"),
+    since: Annotated[str, typer.Option(help="30d, 2026-10, an instant, or all.")] = "30d",
+    step: Annotated[str, typer.Option(help="Between two samples of a series, in whole minutes.")] = "5m",
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+) -> None:
+    """Write what the counters would have said before counting began: history for Prometheus.
+
+    `promtool tsdb create-blocks-from openmetrics FILE DIR` makes blocks of it for Prometheus' data directory.
+    """
+    from collector import commands, terminal
+
+    written = commands.export_openmetrics(_settings(config, store=store, listen=listen), to, since, step)
+    terminal.say(f"wrote {to} ({written:,} bytes)")
+
+
 @cli.command()
 def payers(
     config: Config = None,

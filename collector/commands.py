@@ -235,16 +235,38 @@ def in_force(settings: Settings) -> list[Setting]:
 
 def generate(to: Path) -> Iterator[Path]:
     """Write what is made from the catalogue; the paths written."""
-    from collector.faces import grafana, reference
+    from collector.faces import grafana, reference, rules
 
     to.mkdir(parents=True, exist_ok=True)
     pages = {name: grafana.written(model) for name, model in grafana.dashboards().items()}
+    pages |= rules.files()
     told = [(each.name, "gauge" if each.kind == "oldest" else each.kind, each.label, each.help) for each in FIGURES]
     pages["measures.md"] = reference.reference(describe(Settings()), told)
     for name, text in pages.items():
         path = to / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         yield path
+
+
+def export_openmetrics(settings: Settings, to: Path, since: str, step: str) -> int:
+    """Write what the counters would have said before counting began; how many bytes that is."""
+    from collector.faces import history
+
+    def here(store: Store) -> Iterator[bytes]:
+        period = history.until(store.counting_since, since, store.rows, utc_now(), settings.report_timezone)
+        lines = history.openmetrics(store.rows, period, history.step_of(step))
+        return iter([line.encode() for line in lines])
+
+    def there(running: Running) -> Iterator[bytes]:
+        return iter([running.history([("since", since), ("step", step)])])
+
+    written = 0
+    parts = with_store(settings, here, there)
+    with to.open("wb") as file:
+        for part in parts:
+            written += file.write(part)
+    return written
 
 
 def _asked(kind: type[Parameters], asked: Plain) -> tuple[dict[str, Any], Parameters]:

@@ -75,9 +75,9 @@ _YEAR, _MONTH, _WEEK = (re.compile(form, re.ASCII) for form in (r"\d{4}", r"\d{4
 
 
 def zone(name: str) -> ZoneInfo:
-    """The time zone of an IANA name. Raises QueryError for any other name."""
+    """The time zone of an IANA name, or of utc, as Grafana writes it. Raises QueryError for any other name."""
     try:
-        return ZoneInfo(name)
+        return ZoneInfo("UTC" if name == "utc" else name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise QueryError(
             f"no time zone {name!r}; IANA names such as Asia/Shanghai or UTC are known", field="tz"

@@ -77,6 +77,10 @@ class Running:
         """The same in the format that the parameters name."""
         return self._file("/api/v1/query", parameters)
 
+    def history(self, parameters: Parameters) -> bytes:
+        """The counters' past as `GET /api/v1/export/openmetrics` gives it."""
+        return self._file("/api/v1/export/openmetrics", parameters)
+
     def _file(self, path: str, parameters: Parameters) -> bytes:
         response = self._response("GET", path, params=list(parameters))
         if not response.is_error:

@@ -317,5 +317,5 @@ def test_generate_writes_what_it_says(dify_metric: Command, tmp_path: Path):
     said = dify_metric("generate", "--to", "made")
     assert said.code == 0
     written = {line.removeprefix("wrote ") for line in said.err.splitlines()}
-    assert written == {str(path.relative_to(tmp_path)) for path in (tmp_path / "made").iterdir()}
+    assert written == {str(path.relative_to(tmp_path)) for path in (tmp_path / "made").rglob("*") if path.is_file()}
     assert "made/measures.md" in written

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from collector.access import Scope
+from collector.faces.grafana.questions import REST
 from collector.settings import FIELDS, Settings, variable
 from collector.settings.configuration import KEYS, example_file, load_settings
 from collector.tapping import plan_of
@@ -198,6 +199,14 @@ def test_prometheus_takes_its_configuration(server: Callable[[str], str]):
     assert checked.returncode == 0, checked.stderr
 
 
+def test_prometheus_finds_the_rules_that_compose_mounts():
+    (compose,) = documents("compose.yaml")
+    (config,) = documents("prometheus.yml")
+    mounts = [mount.split(":") for mount in compose["services"]["prometheus"]["volumes"]]
+    (outside,) = [outside for outside, inside, *_ in mounts if [f"{inside}/*.yaml"] == config["rule_files"]]
+    assert {file.name for file in (DEPLOY / outside).glob("*.yaml")} == {"alerts.yaml", "recording.yaml"}
+
+
 def test_prometheus_asks_where_compose_serves():
     (config,) = documents("prometheus.yml")
     targets = [job["static_configs"][0]["targets"] for job in config["scrape_configs"]]
@@ -214,9 +223,12 @@ class TestGrafana:
 
     def test_finds_the_dashboards(self, mounts: dict[str, str]):
         (provisioned,) = documents("grafana/dashboards/dify-metric.yaml")
-        (provider,) = provisioned["providers"]
-        folder = (DEPLOY / mounts[provider["options"]["path"]]).resolve()
-        assert [*folder.glob("*.json")]
+        ((inside, outside),) = [(there, here) for there, here in mounts.items() if "dashboards" in here]
+        folders = {provider["options"]["path"].replace(inside, outside) for provider in provisioned["providers"]}
+        assert {(DEPLOY / folder).resolve() for folder in folders} == {
+            folder.parent for folder in (ROOT / "dashboards").rglob("*.json")
+        }
+        assert len({provider["name"] for provider in provisioned["providers"]}) == len(provisioned["providers"])
 
     def test_is_provisioned_from_the_folders_it_looks_into(self, mounts: dict[str, str]):
         folder = DEPLOY / mounts["/etc/grafana/provisioning"]
@@ -228,6 +240,15 @@ class TestGrafana:
         (source,) = provisioned["datasources"]
         host, _, port = source["url"].removeprefix("http://").partition(":")
         assert port == compose["services"][host]["ports"][0].split(":")[-1]
+
+    def test_asks_the_collector_that_compose_starts(self):
+        (compose,) = documents("compose.yaml")
+        (provisioned,) = documents("grafana/datasources/dify-metric.yaml")
+        (source,) = provisioned["datasources"]
+        host, _, port = source["url"].removeprefix("http://").partition(":")
+        assert compose["services"][host]["ports"][0].split(":")[-1] == port
+        assert compose["services"]["grafana"]["environment"]["GF_PLUGINS_PREINSTALL"] == source["type"]
+        assert source["type"] == REST["type"]
 
     def test_knows_how_often_is_scraped(self):
         """`$__rate_interval` is made of it: too short, and panels stay empty."""

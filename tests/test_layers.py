@@ -44,7 +44,19 @@ MAY_KNOW: dict[str, frozenset[str]] = {
 }
 """Room -> the rooms it may know. A new room is a new row here, and in the picture of who imports whom."""
 
-ABOVE_ALL = ("sources", "health", "app", "commands", "keys", "bills", "copies", "demonstration", "cli", "__main__")
+ABOVE_ALL = (
+    "sources",
+    "health",
+    "disk",
+    "app",
+    "commands",
+    "keys",
+    "bills",
+    "copies",
+    "demonstration",
+    "cli",
+    "__main__",
+)
 """The places where parts meet: each may know everything before it."""
 
 KEEPERS = {"duckdb": {"store"}, "typer": {"cli"}, "apscheduler": {"schedule"}}

@@ -125,6 +125,9 @@ class TestWhatPeopleWrite:
         with pytest.raises(QueryError, match="after its end"):
             period("2025-07", "2025-06")
 
+    def test_utc_as_grafana_writes_it_is_utc(self):
+        assert zone("utc") == ZoneInfo("UTC")
+
     @pytest.mark.parametrize("name", ["", "Mars/Base", "Asia", "../../etc/passwd", "Asia/Shanghai\0", "UTC+8"])
     def test_a_zone_that_is_none_is_refused(self, name: str):
         with pytest.raises(QueryError, match="no time zone") as refused:

@@ -63,7 +63,7 @@ def test_the_first_five_minutes(tmp_path: Path, free_port: int, commands: Path):
             for line in [*lines_of("sh run"), *lines_of("sh demo")]:
                 run(line)
             assert serving.end(signal.SIGTERM) == 0
-    assert list((tmp_path / "dashboards").glob("*.json"))
+    assert list((tmp_path / "dashboards" / "en").glob("*.json"))
 
 
 def test_the_program_tells_what_it_asked(capsys: pytest.CaptureFixture[str]):

@@ -8,12 +8,12 @@ here remembers anything or knows a Prometheus format.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from operator import add
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, cast
 
 from collector.faces.families import Family
 from collector.failures import ERROR_CLASSES
@@ -24,14 +24,15 @@ from collector.measures.fragments import has_column
 from collector.measures.measure import Kind, Measure
 from collector.measures.query import Rows, totals
 from collector.measures.sources import State
-from collector.period import Period
+from collector.measures.values import Cells, Key
+from collector.period import Grain, Period
 
 Labels: TypeAlias = tuple[str, ...]
 Values: TypeAlias = dict[Labels, float]
 Wanted: TypeAlias = tuple[Measure, Labels]
 """A measure and the names of the labels it is wanted by."""
 
-_JOINED: Mapping[Kind, Callable[[float, float], float]] = {
+JOINED: Mapping[Kind, Callable[[float, float], float]] = {
     Kind.COUNT: add,
     Kind.TOTAL: add,
     Kind.BUCKETS: add,
@@ -47,14 +48,24 @@ def numbers(
     """Each measure by its labels, buckets by their bound too. A label that is not known is empty; a value that is not
     known is left out. `state` says which rollups may be read; without it the store is asked.
     """
-    tables: dict[object, list[Wanted]] = {}
-    for measure, labels in wanted:
-        is_shared = measure.kind in _JOINED and measure.kind is not Kind.BUCKETS
-        shared = (measure.facts, measure.at) if is_shared else measure
-        tables.setdefault(shared, []).append((measure, labels))
-    return {
-        measure: found for each in tables.values() for measure, found in _together(each, rows, period, moment, state)
-    }
+    found: dict[Measure, Values] = {}
+    for each in _tables(wanted):
+        query = _query(each, period, moment, Grain.NONE)
+        found.update(_added(each, query, totals(query, rows, state).items()))
+    return found
+
+
+def numbers_by_step(
+    wanted: Iterable[Wanted], rows: Rows, period: Period, moment: Moment, grain: Grain
+) -> Iterator[tuple[datetime, dict[Measure, Values]]]:
+    """The same for every step in which something happened, under its start; tables one after the other."""
+    for each in _tables(wanted):
+        query = _query(each, period, moment, grain)
+        steps: dict[datetime, list[tuple[Key, Cells]]] = {}
+        for (start, *key), cells in totals(query, rows).items():
+            steps.setdefault(cast(datetime, start), []).append((tuple(key), cells))
+        for start, found in steps.items():
+            yield start, dict(_added(each, query, found))
 
 
 def counted(measure: Measure, *, when_final: bool = False) -> Measure:
@@ -107,15 +118,30 @@ def said_of(measure: Measure) -> str:
     return f"{measure.help} {when}, since counting began{without}."
 
 
-def _together(
-    wanted: Sequence[Wanted], rows: Rows, period: Period, moment: Moment, state: State | None
-) -> Iterable[tuple[Measure, Values]]:
+def _tables(wanted: Iterable[Wanted]) -> Iterable[list[Wanted]]:
+    """What one statement can answer together."""
+    tables: dict[object, list[Wanted]] = {}
+    for measure, labels in wanted:
+        # Buckets are read from facts: beside them nothing would be read from rollups.
+        is_shared = measure.kind in JOINED and measure.kind is not Kind.BUCKETS
+        shared = (measure.facts, measure.at) if is_shared else measure
+        tables.setdefault(shared, []).append((measure, labels))
+    return tables.values()
+
+
+def _query(wanted: Sequence[Wanted], period: Period, moment: Moment, grain: Grain) -> Query:
     by = tuple(dict.fromkeys(CATALOGUE.dimension(label) for _, labels in wanted for label in labels))
-    query = Query(measures=tuple(measure for measure, _ in wanted), by=by, period=period, moment=moment)
+    measures = tuple(measure for measure, _ in wanted)
+    return Query(measures=measures, by=by, period=period, moment=moment, grain=grain)
+
+
+def _added(
+    wanted: Sequence[Wanted], query: Query, answered: Iterable[tuple[Key, Cells]]
+) -> Iterator[tuple[Measure, Values]]:
+    """What was answered by all labels, added up to the labels of each measure."""
     places = {dimension.name: place for place, dimension in enumerate(query.by)}
     found = [
-        (tuple(_label(name, value) for name, value in zip(places, key, strict=True)), cells)
-        for key, cells in totals(query, rows, state).items()
+        (tuple(_label(name, value) for name, value in zip(places, key, strict=True)), cells) for key, cells in answered
     ]
     for measure, labels in wanted:
         at, values = [places[label] for label in labels], dict[Labels, float]()
@@ -133,7 +159,7 @@ def _together(
 
 
 def _join(values: Values, labels: Labels, number: float, kind: Kind) -> None:
-    values[labels] = _JOINED[kind](values[labels], number) if labels in values else number
+    values[labels] = JOINED[kind](values[labels], number) if labels in values else number
 
 
 def _label(name: str, value: object) -> str:

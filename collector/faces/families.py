@@ -188,3 +188,9 @@ INFO_LABELS = (WORKSPACE, APP, "app_name", MODE)
 
 ACTIVE_USERS = {"dify_app_active_users": (WORKSPACE, APP), "dify_workspace_active_users": (WORKSPACE,)}
 """Distinct users in each of WINDOWS, which is the label `window`; they do not add up."""
+
+
+def currency_in_name(currency: str) -> str:
+    """A currency as part of a name: usd; whatever else Dify may say is spelled so that no two are one."""
+    spelled = (each if each.isascii() and each.isalnum() else f"u{ord(each):x}" for each in currency.lower())
+    return "".join(spelled) or "unknown"

@@ -34,7 +34,8 @@ class Problem(BaseModel):
 REMEDIES = {
     "measure": "GET /api/v1/measures lists every measure with its title and formula",
     "by": "GET /api/v1/measures lists the dimensions of each measure",
-    "where": "write dimension:value, dimension^beginning, dimension~part or dimension>=number, ! before it for all but",
+    "where": "write dimension:value, dimension^beginning, dimension~part, dimension=~pattern or dimension>=number, "
+    "! before it for all but",
     "since": "write a span back (7d), a year, month (2025-06), week (2025-W23), day, instant, or all",
     "until": "write a year, month (2025-06), week (2025-W23), day (each meant whole), an instant, or now",
     "tz": "write an IANA name such as Asia/Shanghai or UTC",

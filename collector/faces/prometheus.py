@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, product
+from operator import add
 from threading import Lock
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request
@@ -23,8 +25,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from collector.access import Scope
-from collector.faces.counting import Histogram, Labels, Values, Wanted, counted, numbers, said_of
-from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, INFO, INFO_LABELS, WINDOWS, Family
+from collector.faces.caps import DROPPED, DROPPED_HELP, OTHER, Caps, moved
+from collector.faces.counting import JOINED, Histogram, Labels, Values, Wanted, counted, numbers, said_of
+from collector.faces.families import (
+    ACTIVE_USERS,
+    COST,
+    COST_LABELS,
+    FAMILIES,
+    INFO,
+    INFO_LABELS,
+    WINDOWS,
+    Family,
+    currency_in_name,
+)
 from collector.faces.guard import needs
 from collector.faces.problems import PROBLEM_RESPONSES
 from collector.faces.readings import Readings
@@ -37,8 +50,8 @@ from collector.period import Period
 from collector.rollups import Level
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-OTHER = "_OTHER"
-"""The label of what has no series of its own."""
+MOST_SERIES = 10_000
+"""Of one family, where nothing else is set."""
 
 SLACK = timedelta(days=1)
 """Dify's clock may be ahead of ours; what it dates into the near future has happened."""
@@ -73,6 +86,10 @@ _OF_NOW: Mapping[int | None, tuple[Wanted, ...]] = {
 """The gauges, by how old their facts may be."""
 
 
+Places: TypeAlias = Mapping[Labels, Labels]
+"""Where the values of labels are counted."""
+
+
 @dataclass(frozen=True)
 class Tally:
     """A number this process keeps itself: name, help, label names, and their values now."""
@@ -96,14 +113,19 @@ class Exposition(Collector):
         readings: Readings | None = None,
         tallies: Iterable[Tally] = (),
         others: Callable[[], str | None] = lambda: None,
+        most_series: int = MOST_SERIES,
     ) -> None:
-        """`others` gives families that another process of ours counts, in the text format; None: it cannot now."""
+        """`others` gives families that another process of ours counts, in the text format; None: it cannot now.
+
+        `most_series` is how many series a family may have.
+        """
         self._rows = rows
         self._clock = clock
         self._counting_since = counting_since
         self._readings = readings or Readings()
         self._tallies = tuple(tallies)
         self._others = others
+        self._caps = Caps(most_series)
         self._lock = Lock()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -146,17 +168,24 @@ class Exposition(Collector):
         said = "An app that exists, with the name it has now; always 1."
         yield _filled(GaugeMetricFamily(INFO, said, labels=INFO_LABELS), dict.fromkeys(found[_APPS], 1.0))
         yield from (_tallied(tally) for tally in self._tallies)
+        yield _tallied(Tally(DROPPED, DROPPED_HELP, ("family",), self._caps.dropped))
 
     def _family(self, family: Family, values: Values) -> Metric:
         measure = CATALOGUE.measure(family.measure)
+        values = _bounded(values, family)
+        values = moved(values, self._places(family.name, family.labels, values), JOINED.get(measure.kind, add))
         if family.kind == "gauge":
-            return _filled(GaugeMetricFamily(family.name, measure.help, labels=family.labels), _bounded(values, family))
+            return _filled(GaugeMetricFamily(family.name, measure.help, labels=family.labels), values)
         metric = CounterMetricFamily(family.name, said_of(measure), labels=family.labels)
-        return _filled(metric, self._readings.raised(family.name, _bounded(values, family)))
+        return _filled(metric, self._readings.raised(family.name, values))
+
+    def _places(self, name: str, labels: tuple[str, ...], values: Iterable[Labels], said: str = "") -> Places:
+        return self._caps.places(name, labels, values, self._readings.said(said or name))
 
     def _histogram(self, family: Family, found: Mapping[Measure, Values]) -> Metric:
         made = _HISTOGRAMS[family]
-        between, number = found[made.between], found[made.number]
+        places = self._places(family.name, family.labels, found[made.number], f"{family.name}_count")
+        between, number, total = (moved(found[each], places, add) for each in (made.between, made.number, made.total))
         bounds = [f"{bound:g}" for bound in family.buckets]
         up_to: Values = {}
         for labels in number:
@@ -166,7 +195,7 @@ class Exposition(Collector):
         metric = HistogramMetricFamily(family.name, said, labels=family.labels)
         up_to = self._readings.raised(f"{family.name}_bucket", up_to)
         number = self._readings.raised(f"{family.name}_count", number)
-        total = self._readings.raised(f"{family.name}_sum", found[made.total])
+        total = self._readings.raised(f"{family.name}_sum", total)
         for labels, count in number.items():
             buckets = [*((bound, up_to[(*labels, bound)]) for bound in bounds), ("+Inf", count)]
             metric.add_metric(labels, buckets, total.get(labels, 0.0))
@@ -175,10 +204,11 @@ class Exposition(Collector):
     def _costs(self, costs: Values) -> Iterator[Metric]:
         by_currency: dict[str, Values] = {}
         for (*labels, currency), cost in costs.items():
-            values = by_currency.setdefault(COST.format(currency=_in_name(currency)), {})
+            values = by_currency.setdefault(COST.format(currency=currency_in_name(currency)), {})
             values[tuple(labels)] = values.get(tuple(labels), 0.0) + cost
         for name, values in sorted(by_currency.items()):
             metric = CounterMetricFamily(name, said_of(_COST), labels=COST_LABELS)
+            values = moved(values, self._places(name, COST_LABELS, values), add)
             yield _filled(metric, self._readings.raised(name, values))
 
     def _active_users(self, name: str, labels: Labels, now: datetime, end: datetime, state: State) -> Metric:
@@ -216,12 +246,6 @@ def _zeros(family: Family, apps: Iterable[Labels]) -> Values:
             choices = [of_app.get(label) or family.known.values[label] for label in family.labels]
             found |= dict.fromkeys(product(*choices), 0.0)
     return found
-
-
-def _in_name(currency: str) -> str:
-    """A currency as part of a name: usd; whatever else Dify may say is spelled so that no two are one."""
-    spelled = (each if each.isascii() and each.isalnum() else f"u{ord(each):x}" for each in currency.lower())
-    return "".join(spelled) or "unknown"
 
 
 def _bounded(values: Values, family: Family) -> Values:

@@ -1,18 +1,24 @@
-"""The phrases PromQL expressions of the dashboards are made of. Texts in, a text out; nothing is asked here.
+"""The phrases PromQL expressions of dashboards and rules are made of. Texts in, a text out; nothing is asked here.
 
-`$workspace` and `$app` are the dashboard's variables; `$__range` is what is shown, `$__rate_interval` what Grafana
-finds wide enough for a rate at the scrape interval.
+`$workspace`, `$app`, `$one_app`, `$model` and `$dataset` are a dashboard's variables; `$__range` is what is shown,
+`$__rate_interval` what Grafana finds wide enough for a rate at the scrape interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 OF_APP = 'workspace_id=~"$workspace",app_id=~"$app"'
 """Limits a family that has the labels of an app to the apps chosen."""
 
+OF_ONE = 'app_id="$one_app"'
+OF_MODEL = f'{OF_APP},model_name=~"$model"'
+OF_DATASET = 'workspace_id=~"$workspace",dataset_id=~"$dataset"'
+ANY_MODEL = 'model_name=~"$model"'
 OF_WORKSPACE = 'workspace_id=~"$workspace"'
 OF_ALL = ""
+
+INPUT, OUTPUT = "dify_llm_input_tokens_total", "dify_llm_output_tokens_total"
 
 PERCENTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
@@ -64,6 +70,17 @@ def named(expression: str) -> str:
     with_name = f"({expression}) * on (workspace_id, app_id) group_left (app_name) {_NAMES}"
     with_id = f'label_replace({expression}, "app_name", "$1", "app_id", "(.+)")'
     return f"({with_name}) or on (workspace_id, app_id) {with_id}"
+
+
+def tokens(how: Callable[..., str], by: str = "", where: str = OF_APP) -> str:
+    """Input and output tokens together; `how` is `rate` or `grown`."""
+    return f"{how(INPUT, by, where)} + {how(OUTPUT, by, where)}"
+
+
+def costs(where: str = OF_APP) -> str:
+    """The cost counters of every currency, with the currency as a label."""
+    any_cost = matching('__name__=~"dify_llm_cost_.+_total"', where)
+    return f'label_replace({{{any_cost}}}, "currency", "$1", "__name__", "dify_llm_cost_(.+)_total")'
 
 
 def biggest(number: int, expression: str) -> str:

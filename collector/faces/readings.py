@@ -8,7 +8,7 @@ waits until the facts have caught up. Readings go out only after they were kept.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 
 import structlog
@@ -31,6 +31,10 @@ class Readings:
         self._new: dict[tuple[str, Labels], float] = {}
         for (family, labels), reading in recall().items():
             self._said.setdefault(family, {})[tuple(json.loads(labels))] = reading
+
+    def said(self, family: str) -> Collection[Labels]:
+        """The series of a family that were ever told."""
+        return self._said.get(family, {}).keys()
 
     def raised(self, family: str, values: Values) -> Values:
         """The values, none below what its series said before. Series without a value now stay away."""

@@ -45,7 +45,8 @@ class Asked(BaseModel):
         list[str],
         Field(
             description="Filter dimension:value; repeated for one dimension: either; nothing after it: not known. "
-            "Also dimension^beginning, dimension~part of it, dimension>=number; ! before it: all but these · 过滤条件"
+            "Also dimension^beginning, dimension~part of it, dimension=~pattern (RE2), dimension>=number; "
+            "! before it: all but these · 过滤条件"
         ),
     ] = []
     fill: Annotated[str, Field(description=f"Steps without facts: {', '.join(Fill)} · 补齐空档")] = Fill.NONE.value

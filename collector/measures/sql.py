@@ -219,6 +219,8 @@ def _matched(column: str, match: Match, binds: Sequence[str]) -> str:
             return " OR ".join(f"starts_with({column}, {bind})" for bind in binds)
         case Match.CONTAINS:
             return " OR ".join(f"contains(lower({column}), lower({bind}))" for bind in binds)
+        case Match.MATCHES:
+            return " OR ".join(f"regexp_full_match(coalesce({column}, ''), {bind})" for bind in binds)
         case _:
             return " AND ".join(f"{column} {match} {bind}" for bind in binds)
 

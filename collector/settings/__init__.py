@@ -149,6 +149,13 @@ class Settings(BaseModel):
         "span",
         "Time between two readings of Dify's own statistics, which ours are compared with.",
     )
+    most_series: int = _field(
+        10_000,
+        "series",
+        "Series that one Prometheus family may have; the others are counted together, their labels `_OTHER`. "
+        "GET /api/v1/cardinality says how many there are.",
+        ge=1,
+    )
     pull_debug_runs: bool = _field(
         False, "true/false", "Also read runs of the editor's preview. They are marked, and counted apart."
     )

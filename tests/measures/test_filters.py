@@ -24,6 +24,14 @@ def calls_of(facts: Facts, *models: str | None) -> None:
         (["model>=gpt-4o", "model<h"], 2),
         (["model>gpt-4o", "model<=qwen-mini"], 2),
         (["!model>=gpt"], 2),
+        (["model=~gpt-.*"], 2),
+        (["model=~gpt"], 0),  # the whole name, as in PromQL
+        ([r"model=~(qwen\-mini|claude)"], 2),
+        (["model=~.*"], 5),
+        (["!model=~.*"], 0),
+        (["model=~(claude)?"], 2),  # the one nobody told is an empty text, as a label
+        (["!model=~gpt-.*"], 3),
+        (["model=~"], None),
     ],
 )
 def test_texts_by_their_beginning_by_a_part_and_by_range(facts, where, found):
@@ -63,6 +71,9 @@ def test_whole_numbers_by_range(facts):
         ("model=gpt", "where wants"),
         (":gpt", "where wants"),
         (f"model:{'x' * 2000}", "2,000 characters"),
+        ("model=~gpt(", "no pattern"),
+        ("model=~(?=gpt)", "no pattern"),
+        ("is_debug=~t", "is no text"),
     ],
 )
 def test_a_filter_that_means_nothing_is_refused(facts, where, words):

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ class Prometheus:
 
     url: str
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """The instant vector an expression gives now. Raises AssertionError saying what Prometheus does not like."""
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}, trust_env=False).json()
+    def query(self, expression: str, at: datetime | None = None) -> list[dict[str, Any]]:
+        """The instant vector an expression gives now, or then. AssertionError says what Prometheus does not like."""
+        asked = {"query": expression} | ({"time": f"{at.timestamp():.3f}"} if at else {})
+        answer = _client().get(f"{self.url}/api/v1/query", params=asked).json()
         assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
@@ -38,7 +41,7 @@ class Prometheus:
 
     def names(self, pattern: str) -> list[str]:
         """What the group in a pattern finds among the names of metrics, as a variable of a dashboard asks for it."""
-        found = httpx.get(f"{self.url}/api/v1/label/__name__/values", trust_env=False).json()["data"]
+        found = _client().get(f"{self.url}/api/v1/label/__name__/values").json()["data"]
         return sorted(match[1] for name in found if (match := re.fullmatch(pattern, name)))
 
     def wait_for(self, is_there: Callable[[], bool], what: str) -> None:
@@ -52,12 +55,25 @@ class Prometheus:
 @contextmanager
 def running_prometheus(binary: str, directory: Path, port: int, target: str) -> Iterator[Prometheus]:
     """A Prometheus that scrapes /metrics of `target` (host:port) every two seconds, until the block ends."""
+    scrape = f"scrape_configs: [{{job_name: dify-metric, static_configs: [{{targets: ['{target}']}}]}}]\n"
+    with configured_prometheus(binary, directory, port, scrape) as server:
+        yield server
+
+
+def backfilled(promtool: str, openmetrics: str, directory: Path) -> None:
+    """Blocks of an OpenMetrics text, where a Prometheus of that directory will look. Raises with what promtool says."""
+    (directory / "history.txt").write_text(openmetrics)
+    line = [promtool, "tsdb", "create-blocks-from", "openmetrics", directory / "history.txt", directory / "data"]
+    made = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+
+
+@contextmanager
+def configured_prometheus(binary: str, directory: Path, port: int, more: str = "", *flags: str) -> Iterator[Prometheus]:
+    """A Prometheus with a configuration of one's own behind the intervals, and flags, until the block ends."""
     config = directory / "prometheus.yml"
-    config.write_text(
-        "global: {scrape_interval: 2s, scrape_timeout: 2s}\n"
-        f"scrape_configs: [{{job_name: dify-metric, static_configs: [{{targets: ['{target}']}}]}}]\n"
-    )
-    listen = [f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={directory / 'data'}"]
+    config.write_text(f"global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}\n{more}")
+    listen = [f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={directory / 'data'}", *flags]
     with (directory / "prometheus.log").open("w") as log:
         process = subprocess.Popen([binary, f"--config.file={config}", *listen], stdout=log, stderr=subprocess.STDOUT)
         server = Prometheus(f"http://127.0.0.1:{port}")
@@ -71,6 +87,12 @@ def running_prometheus(binary: str, directory: Path, port: int, target: str) -> 
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/-/ready", trust_env=False).status_code == 200
+        return _client().get(f"{url}/-/ready").status_code == 200
     except httpx.TransportError:
         return False
+
+
+@cache
+def _client() -> httpx.Client:
+    """One for all questions: making it takes longer than asking."""
+    return httpx.Client(trust_env=False)
