@@ -160,6 +160,8 @@ def same(one: Answer, other: Answer) -> bool:
     def alike(a: object, b: object) -> bool:
         return a == pytest.approx(b, rel=1e-9, abs=1e-12) if isinstance(a, float) else a == b and type(a) is type(b)
 
+    if len(one.rows) != len(other.rows):
+        return False
     pairs = zip(one.rows, other.rows, strict=True)
     return one.flags == other.flags and all(
         a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a) for a, b in pairs
