@@ -151,7 +151,7 @@ class Rollup:
     @property
     def has_end(self) -> bool:
         """Whether its facts may end later than they began."""
-        return any(each.name == "finished_at" for each in msgspec.structs.fields(self.record))
+        return "finished_at" in self.record.__struct_fields__
 
     @property
     def counted(self) -> tuple[Counted, ...]:

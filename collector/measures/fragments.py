@@ -8,6 +8,7 @@ Nothing here runs a query, and no fragment ever comes from a user.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -35,6 +36,9 @@ BETTER_MARK = "better_mark"
 """The name under which the marks of the other way in to the same Dify are joined."""
 
 _COLUMNS[BETTER_MARK] = frozenset({"reached_until"})
+MOST_KNOWN = 4096
+"""Fragments whose parts are remembered: there are so many in the catalogue, and few that a question adds."""
+
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\$?\b[A-Za-z_]\w*(?:\.\w+)?\b(?P<call>\()?")
 
 
@@ -58,6 +62,7 @@ def qualify(fragment: str, facts: Facts) -> str:
     return _TOKEN.sub(spell, fragment)
 
 
+@lru_cache(MOST_KNOWN)
 def columns_of(fragment: str, facts: Facts) -> frozenset[str]:
     """The columns of the facts' own table that a qualified fragment speaks of, and what it asks of the query: $since,
     $until, the local day."""
@@ -66,6 +71,7 @@ def columns_of(fragment: str, facts: Facts) -> frozenset[str]:
     return frozenset(own | (tokens & {"$since", "$until", LOCAL_DAY}))
 
 
+@lru_cache(MOST_KNOWN)
 def conjuncts(fragment: str) -> frozenset[str]:
     """The conditions that AND joins, without brackets around the whole; TRUE is none."""
     found: set[str] = set()

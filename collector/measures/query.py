@@ -121,11 +121,11 @@ def _found(query: Query, asking: Asking, now: datetime | None) -> _Found:
 
 
 def _writer(query: Query, before: Earlier | None, now: datetime | None) -> Callable[[Said, Said], list[Row]]:
-    local = cache(query.period.local)
+    local, keys, has_steps = cache(query.period.local), query.keys, query.grain is not Grain.NONE
 
     def row(key: Key, cells: Cells, earlier_cells: Cells) -> Row:
-        found: Row = dict(zip(query.keys, key, strict=True))
-        if query.grain is not Grain.NONE:
+        found: Row = dict(zip(keys, key, strict=True))
+        if has_steps:
             found[TIME] = local(cast(datetime, key[0]))
         for measure in query.measures:
             value = value_of(measure, key, cells, query, now)

@@ -44,9 +44,14 @@ class Asking:
         statements = compile_rolled(query, self._state)
         for statement in statements:
             self._places |= statement.places
-            for row in self._fetched(statement):
+            fetched, numbers = self._fetched(statement), width + len(statement.measures)
+            take = _take_plain if statement.is_plain else _take
+            for row in fetched:
                 key = row[:width] if query.grain is Grain.NONE else (start_of(row[0]), *row[1:width])
-                _take(statement, row[width:], said.setdefault(key, {}), flags)
+                take(statement, row[width:numbers], said.setdefault(key, {}))
+            for place, flag in enumerate(statement.flags, numbers):
+                if how_many := sum(cast(int, row[place] or 0) for row in fetched):
+                    flags[flag.name] = flags.get(flag.name, 0) + how_many
         if gone := _gone(statements, self._state):
             flags[FACTS_REMOVED] = gone
         return said, flags
@@ -76,8 +81,14 @@ def _gone(statements: Sequence[Statement], state: State) -> int:
     return sum(found.values())
 
 
-def _take(statement: Statement, row: tuple[object, ...], cells: Cells, flags: dict[str, int]) -> None:
-    """Put what a statement's row says, after its key, where it belongs."""
+def _take_plain(statement: Statement, row: tuple[object, ...], cells: Cells) -> None:
+    """Put the numbers of a row, one for each measure, where they belong."""
+    for (measure,), cell in zip(statement.measures, row, strict=True):
+        cells[measure] = cell
+
+
+def _take(statement: Statement, row: tuple[object, ...], cells: Cells) -> None:
+    """The same, where a number stands for several measures, or counts by bounds come from several statements."""
     for shared, cell in zip(statement.measures, row, strict=False):
         if len(shared) == 1 and isinstance(cell, dict):
             before = cast("dict[float, int]", cells.get(shared[0]) or {})
@@ -86,9 +97,6 @@ def _take(statement: Statement, row: tuple[object, ...], cells: Cells, flags: di
             cells.setdefault(shared[0], cell)
         else:
             cells.update(zip(shared, cell if isinstance(cell, list) else [None] * len(shared), strict=True))
-    for flag, how_many in zip(statement.flags, row[len(statement.measures) :], strict=True):
-        if how_many:
-            flags[flag.name] = flags.get(flag.name, 0) + cast(int, how_many)
 
 
 def _step_start(query: Query, step: object) -> datetime:

@@ -161,8 +161,14 @@ def _table(
 
 def _flag_parts(kept: Kept, flags: Sequence[Flag], measures: Sequence[Measure]) -> dict[Flag, Part] | None:
     """How many rows of any of the measures each flag concerns; None where the rollup cannot tell."""
-    found = {flag: kept.count(conjuncts(flag.where) | _of_any(measures)) for flag in flags}
+    given, any_row = _given(kept, measures), _of_any(measures)
+    found = {flag: kept.count((conjuncts(flag.where) | any_row) - given) for flag in flags}
     return {flag: part for flag, part in found.items() if part} if all(found.values()) else None
+
+
+def _given(kept: Kept, measures: Sequence[Measure]) -> Conditions:
+    """What the rows of all measures fulfil, of keys alone."""
+    return frozenset.intersection(*(kept.keyed(measure) for measure in measures))
 
 
 def _of_any(measures: Sequence[Measure]) -> Conditions:
@@ -186,11 +192,12 @@ def _summed(
     """One statement over all sources, with a row wherever one of `rows_of` has one; None where no rollup serves it."""
     pieces, joins = _Pieces(rollup, query), [join for measure in rows_of for join in measure.joins]
     places = sources(query, rollup, tuple(Level), state)
-    kept, any_row = kept_of(rollup), _of_any(rows_of)
+    kept = kept_of(rollup)
+    given = _given(kept, rows_of)
+    any_row = _of_any(rows_of) - given
     rows = kept.count(any_row)
     if (rows is None and not measures) or not any(source.level for source in places) or not pieces.serves(joins):
         return None
-    given = frozenset.intersection(*(kept.keyed(measure) for measure in measures)) if not flags else frozenset[str]()
     parts_of = {measure: parts for measure in measures if (parts := kept.parts(measure, given))}
     matter = [parts.rows for parts in parts_of.values()] or [part for part in [rows] if part]
     names: dict[Part, str] = {}
@@ -228,7 +235,7 @@ def _banded(rollup: Rollup, measures: Sequence[Measure], query: Query, state: St
     if not any(source.level for source in places) or not _Pieces(rollup, query).serves(joins):
         return []
     kept = kept_of(rollup)
-    given = frozenset.intersection(*(kept.keyed(measure) for measure in measures))
+    given = _given(kept, measures)
 
     def columns(is_of_facts: bool) -> list[str]:
         parts = {measure: kept.bands(measure, given) for measure in measures}

@@ -52,6 +52,11 @@ class Statement:
     is_rolled: bool = False
 
     @property
+    def is_plain(self) -> bool:
+        """Whether every number of its rows is the value of one measure."""
+        return all(len(cell) == 1 and cell[0].kind is not Kind.BUCKETS for cell in self.measures)
+
+    @property
     def places(self) -> frozenset[str]:
         """Where it reads: FACTS, ROLLUPS or both of them."""
         reads_facts = not self.is_rolled or any(self.reads.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from collector.measures.query import Query, run
 from collector.measures.sources import State
 from collector.period import Grain, Period, zone
 from collector.quirks import number
-from collector.records import CONSOLE, Pull, Record, Release, Request, Retrieval
+from collector.records import CONSOLE, PortalEvent, PortalValue, Pull, Record, Release, Request, Retrieval
 from collector.rollups import ROLLUPS as ALL_ROLLUPS
 from collector.store import Store, open_store
 from tests.builders import NOON, a_call, a_conversation, a_feedback, a_message, a_node, a_run, an_app
@@ -124,6 +125,10 @@ def facts_of(told: dict[str, Any]) -> Iterator[Record]:
         **common,
     )
     yield Retrieval(id=f"k{n}", source=CONSOLE, dataset_id="d1", **common)
+    portal = {"source": "portal", "event_source": "/ide", "event_type": ["copied", "accepted"][n % 2]}
+    portal |= {"user_id": told["user"], "session_id": f"s{n % 3}", **common}
+    yield PortalEvent(id=f"e{n}", event_id=str(n), **portal)
+    yield PortalValue(id=f"e{n}/lines", name=["lines", "files"][n % 3 // 2], number=float(n), **portal)
 
 
 @pytest.fixture(scope="session")
@@ -160,9 +165,15 @@ def same(one: Answer, other: Answer) -> bool:
     def alike(a: object, b: object) -> bool:
         return a == pytest.approx(b, rel=1e-9, abs=1e-12) if isinstance(a, float) else a == b and type(a) is type(b)
 
-    pairs = zip(one.rows, other.rows, strict=True)
-    return one.flags == other.flags and all(
-        a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a) for a, b in pairs
+    parts = [(one.rows, other.rows), (one.totals or [], other.totals or []), (one.other or [], other.other or [])]
+    return (
+        (one.flags, one.compared) == (other.flags, other.compared)
+        and all(len(a) == len(b) for a, b in parts)
+        and all(
+            a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
+            for rows in parts
+            for a, b in zip(*rows, strict=True)
+        )
     )
 
 
@@ -179,7 +190,7 @@ def same(one: Answer, other: Answer) -> bool:
 )
 def test_rollups_say_what_the_facts_say(store, told, settled, tz, grain, since, moment, version, choice):
     empty(store)
-    store.put([an_app(id="shop", workspace_id="w1"), an_app(id="helpdesk", mode="advanced-chat")])
+    store.put([an_app(id="shop", workspace_id="w1", tags="beta,new"), an_app(id="helpdesk", mode="advanced-chat")])
     if version:
         met = {"id": version, "source": CONSOLE, "seen_at": NOON, "created_at": FIRST + timedelta(days=2)}
         store.put([Release(version=version, number=number([*map(int, version.split("."))]), **met)])
@@ -196,10 +207,50 @@ def test_rollups_say_what_the_facts_say(store, told, settled, tz, grain, since, 
 
     for name in choice.sample(MEASURES, 12):
         measure = MEASURE_OF[name]
-        by = choice.sample([each.name for each in measure.by], min(len(measure.by), choice.randrange(3)))
+        dimensions = [each.name for each in measure.by]
+        by = choice.sample(dimensions, min(len(dimensions), choice.randrange(3)))
+        of = [written for name in dimensions for written in FILTERS.get(name, ())]
+        where = choice.sample(of, min(len(of), choice.randrange(3)))
         steps = grain if measure.at else Grain.NONE
-        rolled, plain = both_ways(store, name, period=period, grain=steps, by=by, moment=moment)
-        assert same(rolled, plain), (name, by, rolled.rows, plain.rows, rolled.flags, plain.flags)
+        asked = wished(choice, by, measure.holds is not float and measure.adds_up) | {
+            "where": where,
+            "period": period,
+            "grain": steps,
+            "by": by,
+            "moment": moment,
+        }
+        rolled, plain = both_ways(store, name, **asked)
+        assert same(rolled, plain), (name, asked, rolled, plain)
+
+
+FILTERS = {
+    "app_id": ("app_id:shop", "!app_id:gone,helpdesk", "app_id^s", "app_id~E"),
+    "app_tag": ("app_tag:beta", "!app_tag:beta", "app_tag:"),
+    "app_name": ("app_name~Shop", "!app_name:"),
+    "status": ("status:failed", "!status^s"),
+    "status_code": ("status_code>=400", "status_code:"),
+    "is_debug": ("is_debug:true", "!is_debug:false"),
+    "currency": ("currency:USD",),
+    "user_id": ("user:u1", "!user^u", "user_id:"),
+    "event_type": ("event_type~copied",),
+}
+"""Some of each kind, by the dimension they need."""
+
+
+def wished(choice: Random, by: list[str], is_exact: bool) -> dict[str, Any]:
+    """What a question may ask beside."""
+    found: dict[str, Any] = {}
+    if choice.random() < 0.3:
+        found |= {"compare": choice.choice(["previous", "last_week", "last_month"])}
+    if choice.random() < 0.3:
+        found |= {"totals": True}
+    if by and is_exact and choice.random() < 0.5:  # of fractions two sums of one size may differ in the last digit
+        found |= {"top": choice.randrange(1, 3), "other": choice.random() < 0.5}
+    if choice.random() < 0.3:
+        found |= {"fill": choice.choice(["zero", "null"])}
+    if choice.random() < 0.2:
+        found |= {"limit": choice.randrange(1, 4)}
+    return found | {"include_debug": choice.random() < 0.3}
 
 
 ONLY_FACTS_KNOW = {

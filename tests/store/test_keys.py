@@ -78,3 +78,15 @@ def test_told_again_it_is_no_news(store: Store):
     store.put([a_request()])
     assert store.put([a_request()]).known == 1
     assert owners(store, "request") == [("shop", "w1")]
+
+
+def test_a_request_that_gets_its_app_later_moves_in_its_rollup(store: Store):
+    store.put([a_request(), a_request(id="q2", key_fingerprint="f2")])
+    store.settle_rollups(everything=True)
+
+    store.put([a_key()])
+    store.settle_rollups(everything=True)
+
+    rolled = "SELECT app_id, workspace_id, facts FROM request_by_quarter ORDER BY app_id NULLS LAST"
+    assert store.rows(rolled) == [("shop", "w1", 1), (None, None, 1)]
+    assert store.check_rollups() == []
