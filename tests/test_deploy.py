@@ -176,6 +176,36 @@ class TestKubernetesTap:
         assert by_kind["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
 
 
+class TestTheOperator:
+    """What its custom resources name is in the other manifests."""
+
+    def test_scrapes_the_service_with_a_key_it_has(self):
+        monitor = documents("servicemonitor.yaml")[0]
+        (service,) = [each for each in documents("kubernetes.yaml") if each["kind"] == "Service"]
+        (endpoint,) = monitor["spec"]["endpoints"]
+        assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]
+        assert [endpoint["port"]] == [port["name"] for port in service["spec"]["ports"]]
+        secret = endpoint["authorization"]["credentials"]
+        head = (DEPLOY / "kubernetes.yaml").read_text().partition("apiVersion")[0]
+        assert f"create secret generic {secret['name']} " in head
+        assert f"--from-literal={secret['key']}=" in head
+
+    def test_scrapes_every_tap_at_its_own_port(self):
+        monitor = documents("servicemonitor.yaml")[1]
+        (tap,) = [each for each in documents("kubernetes-tap.yaml") if each["kind"] == "StatefulSet"]
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        pod = tap["spec"]["template"]
+        assert monitor["spec"]["selector"]["matchLabels"] == pod["metadata"]["labels"]
+        ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+        assert endpoint["port"] in ports
+        assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(ports[endpoint["port"]])
+
+    def test_annotations_name_the_port_that_is_there(self):
+        (service,) = [each for each in documents("kubernetes.yaml") if each["kind"] == "Service"]
+        (port,) = service["spec"]["ports"]
+        assert service["metadata"]["annotations"]["prometheus.io/port"] == str(port["port"])
+
+
 def seconds(written: str) -> int:
     """330s"""
     return int(written.removesuffix("s"))
