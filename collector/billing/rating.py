@@ -3,7 +3,7 @@
 What comes in are a period, a Book and `arrow` (a Store's); what goes out are Arrow tables of `collector.bill_lines`.
 Counts are integers and money is DECIMAL all the way: nothing is divided, so nothing is rounded. Nothing here writes.
 
-* A call belongs to the period it was made in, and to who paid for its user, app or workspace at that instant.
+* A call belongs to the period it was made in, and to who paid at that instant: for its user, key, app or workspace.
 * Console test runs are left out, as of every answer; so are calls that the book refunds.
 * Tokens without a price are lines too, without currency and amount.
 * Of a price with tiers the calls of a period fill its tiers in the order they were made, whoever made them: what all

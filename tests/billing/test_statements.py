@@ -11,7 +11,7 @@ import pytest
 from collector.billing.statement import Statement
 from collector.errors import QueryError
 from tests.billing.world import GPT, MYSTERY, PAYERS, QWEN_MAX, World, asked, at, january, money, told
-from tests.builders import a_call
+from tests.builders import a_call, a_request
 
 JANUARY = [
     # day, department, model, kind, quantity, unit price, amount after discount
@@ -280,6 +280,15 @@ def test_another_book_of_an_open_period(world: World):
         (-1000, "-0.002"),
         (1000, "0.001"),
     ]
+
+
+def test_a_key_pays_where_its_user_has_no_payer(world: World):
+    world.put(*asked("k1", "cy", at(2, 2), GPT, input_tokens=500), *asked("k2", "bo", at(2, 2), GPT, input_tokens=300))
+    for message in ("k1", "k2"):
+        told = {"message_id": message, "key_fingerprint": "0123456789abcdef", "created_at": at(2, 2)}
+        world.put(a_request(id=message, app_id="desk", **told))
+    world.pay(PAYERS + '[[payer]]\nkey = "0123456789abcdef"\ndepartment = "Portal"\n')
+    assert by_department(world.bills.statement("2026-02")) == {("Portal", "USD"): "0.001", ("Sales", "USD"): "0.0026"}
 
 
 def test_prices_by_the_call_and_by_the_image():
