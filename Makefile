@@ -41,7 +41,7 @@ generate: .venv/.runtime ## write dashboards/ anew from the catalogue
 
 lock: ## resolve the lock files anew (UPGRADE=1 takes newer versions)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pipx install uv' >&2; exit 1; }
-	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) pyproject.toml --all-extras -o requirements.lock
 	$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
 	$(COMPILE) pyproject.toml --group dev -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 	$(COMPILE) --group fuzz -o requirements-fuzz.lock

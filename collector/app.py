@@ -42,6 +42,7 @@ from collector.faces import (
     backfill,
     billing,
     budgets,
+    copies,
     events,
     intake,
     keys,
@@ -49,6 +50,7 @@ from collector.faces import (
     prometheus,
     reconciliation,
     rest,
+    rollups,
 )
 from collector.faces.admission import Admission
 from collector.faces.guard import open_to_all, seal, seen
@@ -73,6 +75,25 @@ Clock = Callable[[], datetime]
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
 BUDGETS_EVERY = timedelta(minutes=15)
+SETTLING = timedelta(seconds=30)
+"""How often rollups are made anew where facts came in; meanwhile those are read themselves."""
+
+RETIRING = timedelta(hours=1)
+"""How often facts that are old enough go."""
+
+KEEPING = {
+    "run": "keep_runs",
+    "node_execution": "keep_node_executions",
+    "model_call": "keep_model_calls",
+    "message": "keep_messages",
+    "request": "keep_requests",
+    "retrieval": "keep_retrievals",
+    "portal_event": "keep_portal_events",
+    "portal_value": "keep_portal_events",
+    "pull": "keep_pulls",
+}
+"""Table of facts -> the setting that says how long they stay."""
+
 GRACE_SECONDS = 5
 """How long requests under way may go on after we are told to stop."""
 
@@ -171,6 +192,25 @@ class Service:
         if self.paying is not None:
             await asyncio.to_thread(self.paying.refresh)
 
+    def back_up(self, to: str) -> int:
+        """Write a copy of the store; its bytes."""
+        self.store.backup(to)
+        return Path(to).stat().st_size
+
+    async def settle_rollups(self) -> None:
+        """Make rollups anew where no batch has come for a while."""
+        await asyncio.to_thread(self.store.settle_rollups)
+
+    async def retire_facts(self) -> None:
+        """Let facts go that are older than the settings keep them."""
+        gone = await asyncio.to_thread(self.store.retire, self._ages(), self.clock())
+        if gone:
+            log.info("facts retired", **gone)
+
+    def _ages(self) -> dict[str, timedelta]:
+        kept = {facts: getattr(self.settings, setting) for facts, setting in KEEPING.items()}
+        return {facts: age for facts, age in kept.items() if age is not None}
+
     def payer_report(self) -> Mapping[str, Any]:
         """How far the payers' file reaches now. Raises SettingsError where there is none, or it is wrong."""
         return payer_report(self.settings, self.store.rows, self.clock())
@@ -201,6 +241,8 @@ class Service:
             )
         )
         app.include_router(aside.router(lambda: health.listed(rows)))
+        app.include_router(rollups.router(lambda repair: self.store.check_rollups(repair=repair)))
+        app.include_router(copies.router(self.back_up, self.store.export_parquet))
         app.include_router(payers.router(self.payer_report if self.paying else None))
         app.include_router(billing.router(self.bills, settings.billing_account))
         app.include_router(prometheus.router(self._exposition()))
@@ -244,6 +286,9 @@ class Service:
             schedules.append(Schedule(self.watch_budgets, BUDGETS_EVERY, clock=self.clock))
         if self.settings.versions:
             schedules.append(Schedule(self.note_versions, self.settings.reconcile_interval, clock=self.clock))
+        schedules.append(Schedule(self.settle_rollups, SETTLING, clock=self.clock))
+        if self._ages():
+            schedules.append(Schedule(self.retire_facts, RETIRING, clock=self.clock))
         for schedule in schedules:
             schedule.start()
         try:

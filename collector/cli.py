@@ -294,6 +294,10 @@ def check(
     since: Annotated[str, typer.Option(help="With --reconcile: 7d, 2025-06, 2025-06-03, all.")] = "7d",
     until: Annotated[Text, typer.Option(help="With --reconcile: a month or day; default: now.")] = None,
     app: Annotated[list[str], typer.Option(help="With --reconcile: only these apps, by id.")] = [],  # noqa: B006
+    rollups: Annotated[
+        bool, typer.Option("--rollups", help="Work every rollup out again from the facts, and compare.")
+    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="With --rollups: make anew what differs.")] = False,
     config: Config = None,
     store: StorePath = None,
     listen: Listen = None,
@@ -302,8 +306,11 @@ def check(
 ) -> None:
     """Show the settings in force, secrets masked, and whether Dify and the store answer.
 
-    With --reconcile: exit 1 when a difference from Dify's totals has no known cause.
+    With --reconcile: exit 1 when a difference from Dify's totals has no known cause. With --rollups: exit 1 when a
+    rollup does not say what the facts say, unless it was repaired.
     """
+    if repair and not rollups:
+        raise SettingsError("--repair: wanted beside --rollups")
     import asyncio
 
     from collector import commands, terminal
@@ -315,6 +322,12 @@ def check(
         if found["states"]["open"]:
             raise typer.Exit(1)
         return
+    if rollups:
+        proof = commands.check_rollups(settings, repair=repair)
+        terminal.show_json(proof) if as_json else terminal.show_proof(proof)
+        if proof["differences"] and not proof["is_repaired"]:
+            raise typer.Exit(1)
+        return
     report = asyncio.run(commands.check(settings))
     if as_json:
         terminal.show_json(report)
@@ -323,6 +336,60 @@ def check(
         terminal.show_lines(("check", "result"), [(each["check"], each["result"]) for each in report["checks"]])
     if not all(each["is_well"] for each in report["checks"]):
         raise typer.Exit(1)
+
+
+@cli.command()
+def backup(
+    to: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet.")],
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    as_json: Json = False,
+) -> None:
+    """Write a consistent copy of the store, also while the service serves."""
+    from collector import copies, terminal
+
+    made = copies.backup(_settings(config, store=store, listen=listen), to)
+    terminal.show_json(made) if as_json else terminal.say(f"wrote {made['path']} ({made['bytes']:,} bytes)")
+
+
+@cli.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
+    config: Config = None,
+    store: StorePath = None,
+    as_json: Json = False,
+) -> None:
+    """Make the store from a backup. One that is there is never replaced."""
+    from collector import copies, terminal
+
+    made = copies.restore(_settings(config, store=store), source)
+    terminal.show_json(made) if as_json else terminal.say(f"wrote {made['path']} ({made['bytes']:,} bytes)")
+
+
+export = typer.Typer(help="Write what is stored in the formats of others.", no_args_is_help=True)
+cli.add_typer(export, name="export")
+
+
+@export.command("parquet")
+def export_parquet(
+    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write; it must not exist yet.")],
+    config: Config = None,
+    store: StorePath = None,
+    listen: Listen = None,
+    as_json: Json = False,
+) -> None:
+    """Write every table as a Parquet file, all of the same moment."""
+    from collector import copies, terminal
+
+    made = copies.export_parquet(_settings(config, store=store, listen=listen), to)
+    if as_json:
+        terminal.show_json(made)
+        return
+    terminal.show_lines(
+        ("table", "rows"), [(name, f"{rows:,}") for name, rows in made["rows"].items()], numbers=("rows",)
+    )
+    terminal.say(f"wrote {made['path']}")
 
 
 @cli.command()

@@ -65,7 +65,9 @@ async def pull(settings: Settings, on_progress: Progress, source: str | None = N
         with _holder(settings, busy, Scope.INGEST) as running:
             return running.pull(source)
     try:
-        return app.told(await service.pull(way))
+        pulls = await service.pull(way)
+        service.store.settle_rollups(everything=True)
+        return app.told(pulls)
     finally:
         await service.close()
 
@@ -89,7 +91,9 @@ async def back_fill(
         with _holder(settings, busy, Scope.INGEST) as running:
             return running.back_fill(start, only, source, on_progress)
     try:
-        return app.told(await service.back_fill(start, frozenset(only) or None, on_progress, way))
+        pulls = await service.back_fill(start, frozenset(only) or None, on_progress, way)
+        service.store.settle_rollups(everything=True)
+        return app.told(pulls)
     finally:
         await service.close()
 
@@ -129,6 +133,7 @@ def ingest(settings: Settings, files: Sequence[Path], hints: Plain, on_progress:
     def here(store: Store) -> Stored:
         stored = store.put(records)
         app.payers_in(settings, store)
+        store.settle_rollups(everything=True)
         return stored
 
     stored = with_store(settings, here, lambda running: running.put(records), scope=Scope.INGEST)
@@ -190,6 +195,22 @@ def reconcile(settings: Settings, asked: Plain) -> Plain:
         return reconciliation.reconciled(question, store.rows, utc_now(), timezone=settings.report_timezone)
 
     return with_store(settings, here, lambda running: running.reconciliation(list(_pairs(given))), read_only=True)
+
+
+def check_rollups(settings: Settings, *, repair: bool) -> Plain:
+    """The steps of rollups that do not say what the facts say; with `repair` they are made anew."""
+    from collector.faces import rollups
+
+    def here(store: Store) -> Plain:
+        return rollups.proof(store.check_rollups(repair=repair), is_repaired=repair)
+
+    return with_store(
+        settings,
+        here,
+        lambda running: running.check_rollups(repair=repair),
+        scope=Scope.ADMIN,
+        read_only=not repair,
+    )
 
 
 async def check(settings: Settings) -> Plain:

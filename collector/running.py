@@ -119,6 +119,20 @@ class Running:
         pulls: Sequence[Mapping[str, Any]] = state["pulls"]
         return pulls
 
+    def check_rollups(self, *, repair: bool) -> Mapping[str, Any]:
+        """What comparing rollups with the facts finds, repaired if wished."""
+        if repair:
+            return self._asked("POST", "/api/v1/rollups/repair")
+        return self._asked("GET", "/api/v1/rollups")
+
+    def backup(self, to: str) -> Mapping[str, Any]:
+        """Have the service write a copy of its store, at an absolute path of its machine."""
+        return self._asked("POST", "/api/v1/backup", json={"to": to})
+
+    def export_parquet(self, to: str) -> Mapping[str, Any]:
+        """Have the service write its tables as Parquet files, into an absolute path of its machine."""
+        return self._asked("POST", "/api/v1/export", json={"to": to})
+
     def payers(self) -> Mapping[str, Any]:
         """How far the service's payers' file reaches."""
         return self._asked("GET", "/api/v1/payers")

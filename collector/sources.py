@@ -27,6 +27,7 @@ from collector.pull.database import Found, Limits, Reading, examine_database
 from collector.records import BROKER, CONSOLE, DATABASE, Pull
 from collector.schedule import OUTCOMES, Schedule
 from collector.settings import DifySource, Settings
+from collector.settings.source import several
 from collector.store import Store
 
 Clock = Callable[[], datetime]
@@ -214,6 +215,7 @@ def console(settings: Settings, given: DifySource, transport: httpx.AsyncBaseTra
         password=_secret(given.password),
         token=_secret(given.token),
         version=given.version,
+        app_keys=several(given.app_keys),
     )
     return Console(
         access,

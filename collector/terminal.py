@@ -187,6 +187,28 @@ def show_reconciliation(found: Mapping[str, Any]) -> None:
         say(f"{late:,} rows are of days that are not complete yet")
 
 
+def show_proof(proof: Mapping[str, Any]) -> None:
+    """Where rollups and facts differ, step by step."""
+    found = proof["differences"]
+    if not found:
+        say("every rollup says what the facts say")
+        return
+    heads = ("rollup", "step from (UTC)", "rows that differ", "facts in the rollup", "facts there are")
+    lines = [
+        [
+            each["table"],
+            _minute(each["at"], ZoneInfo("UTC")),
+            *(f"{each[name]:,}" for name in ("rows", "kept", "there")),
+        ]
+        for each in found
+    ]
+    show_lines(heads, lines, numbers=heads[2:])
+    said = (
+        "made anew from the facts" if proof["is_repaired"] else "dify-metric check --rollups --repair makes them anew"
+    )
+    say(f"{len(found):,} {'steps differ' if len(found) > 1 else 'step differs'}; {said}")
+
+
 def _compared(row: Mapping[str, Any]) -> list[str]:
     ours, theirs, difference = (_amount(row[name]) for name in ("ours", "theirs", "difference"))
     numbers = [f"{ours:,}", f"{theirs:,}", f"{difference:+,}"]

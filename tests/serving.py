@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ import uvicorn
 
 from collector.app import utc_now
 from collector.demo import Faults, World, make_world, simulated_dify
+from tests.servers.process import free_port
 from tests.typing_it import PROGRAM, Said, environment, typed
 
 ADMIN_KEY = "an-admin-key-nobody-may-see"
@@ -113,3 +115,48 @@ def a_service(folder: Path, port: int, **env: str) -> Iterator[Serving]:
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+class Failing:
+    """A service that is killed and started again until it is told to `stay`. Its `with` ends it."""
+
+    def __init__(self, folder: Path, up: Callable[[], float], down: Callable[[], float]) -> None:
+        self.port = free_port()
+        self._folder, self._up, self._down = folder, up, down
+        self._enough, self._over, self._is_up = threading.Event(), threading.Event(), threading.Event()
+        self._outages = 0
+        self._thread = threading.Thread(target=self._flicker)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def store(self) -> Path:
+        return self._folder / "dify-metric.duckdb"
+
+    def stay(self) -> int:
+        """Have it fail no more. How often it did."""
+        self._enough.set()
+        if not self._is_up.wait(120):
+            raise TimeoutError("the service does not come up")
+        return self._outages
+
+    def __enter__(self) -> Failing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self._over.set()
+        self._thread.join()
+
+    def _flicker(self) -> None:
+        while not self._enough.wait(self._down()):
+            with a_service(self._folder, self.port):
+                self._enough.wait(self._up())
+            self._outages += 1
+        with a_service(self._folder, self.port) as serving:
+            self._is_up.set()
+            self._over.wait()
+            serving.end(signal.SIGTERM)

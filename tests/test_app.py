@@ -19,7 +19,7 @@ from collector.records import Pull
 from collector.settings import Settings
 from collector.settings.configuration import load_settings
 from collector.settings.written import Address
-from tests.builders import NOON, a_feedback
+from tests.builders import NOON, a_feedback, a_message, a_run
 
 ADMIN_KEY = "an-admin-key"
 
@@ -132,3 +132,30 @@ async def test_counters_go_on_where_the_process_before_left_them(tmp_path: Path)
     async with a_service(settings_of(tmp_path)) as (service, client):
         service.put([a_feedback(workspace_id="w", rating="withdrawn", seen_at=NOON + timedelta(hours=1))])
         assert f"{line} 2.0" in (await client.get("/metrics")).text
+
+
+async def test_facts_go_by_the_age_that_the_settings_say_and_totals_stay(tmp_path: Path):
+    later = NOON + timedelta(days=400)
+    service = Service(settings_of(tmp_path, keep_runs="90d"), clock=lambda: later)
+    try:
+        at = NOON + timedelta(days=1)
+        service.put([a_run(created_at=at, finished_at=at), a_message(created_at=at, finished_at=at)])
+        service.store.settle_rollups(everything=True)
+        await service.retire_facts()
+
+        assert service.store.rows("SELECT (SELECT count(*) FROM run), (SELECT count(*) FROM message)") == [(0, 1)]
+        assert service.store.rows("SELECT facts FROM run_by_day") == [(1,)]
+    finally:
+        await service.close()
+
+
+async def test_rollups_are_settled_while_the_service_lives(tmp_path: Path):
+    service = Service(settings_of(tmp_path), clock=lambda: NOON)
+    try:
+        service.put([a_run(), a_run(id="r2", created_at=NOON + timedelta(days=1))])
+        await service.settle_rollups()
+        await service.settle_rollups()
+
+        assert service.store.rows("SELECT count(*) FROM run_by_quarter") == [(2,)]
+    finally:
+        await service.close()

@@ -10,6 +10,8 @@ import pytest
 
 from tests.benchmarks import __main__ as runner
 from tests.benchmarks.figure import Figure, interleaved, parse
+from tests.benchmarks.table import BEGIN, END, table, with_table
+from tests.conftest import ROOT
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -98,3 +100,24 @@ def test_a_benchmark_that_is_not_there_is_named_with_those_that_are(folder: Path
     (folder / "good.py").write_text("")
     assert runner.main("speed", folder) == 1
     assert "no benchmark 'speed'; there are good" in capfd.readouterr().err
+
+
+def test_the_table_of_the_readme_is_that_of_the_last_run():
+    kept = json.loads((runner.HERE / "results.json").read_text())
+    page = (ROOT / "README.md").read_text()
+    assert with_table(page, kept) == page
+    assert table(kept).count("\n") > 8
+
+
+def test_a_row_says_what_was_measured_beside_what():
+    kept = {
+        "a": runner.entry(
+            [Figure("tap.kb_per_stream", 5.25, "KB"), Figure("store.load_ratio", 0.97, "x", "COPY")], NOON
+        )
+    }
+    *_, memory, load = table(kept).splitlines()
+    assert memory.startswith("| the tap: memory of an open stream | – | 5.25 KB | less | 2026-11-20, ")
+    assert "| COPY | 0.97× | more |" in load
+    assert with_table(f"x {BEGIN} old {END} y", kept) == f"x {BEGIN}\n{table(kept)}\n{END} y"
+    with pytest.raises(ValueError, match="measured"):
+        with_table("a page", kept)

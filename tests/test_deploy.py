@@ -50,7 +50,15 @@ class TestTheExampleFile:
         (tmp_path / "all.toml").write_text(
             uncommented(
                 example_file(),
-                but=("dify_admin_key", "dify_password", r"\w+_token", "broker_url", "broker_cache_url", "database_url"),
+                but=(
+                    "dify_admin_key",
+                    "dify_password",
+                    "dify_app_keys",
+                    r"\w+_token",
+                    "broker_url",
+                    "broker_cache_url",
+                    "database_url",
+                ),
             )
         )
         told = tomllib.loads((tmp_path / "all.toml").read_text())

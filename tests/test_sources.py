@@ -17,7 +17,7 @@ from collector import commands
 from collector.app import Service
 from collector.demo import Faults, World, make_world, simulated_dify
 from collector.errors import SettingsError
-from collector.faces import rest
+from collector.faces.asking import Asker
 from collector.faces.rest_models import Asked
 from collector.records import Pull
 from collector.settings import Settings
@@ -264,7 +264,7 @@ async def test_a_version_that_is_set_makes_quirks_work_where_no_console_is_read(
 
         releases = service.store.rows("SELECT workspace_id, version, source FROM dify_release ORDER BY ALL")
         assert releases == [("w", "1.9.2", "file"), (None, "1.9.2", "file")]
-        answer = rest.answered(Asked(measure=["dify_run_tokens"]), service.store.rows, NOON + timedelta(hours=1))
+        answer = Asker(service.store.rows, NOON + timedelta(hours=1)).answered(Asked(measure=["dify_run_tokens"]))
         assert answer.flags["containers_twice"] == 2
 
 

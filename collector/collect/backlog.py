@@ -171,6 +171,11 @@ class Backlog:
         ((found,),) = self._rows(sql, [app_id, at, at, triggered_from])
         return int(cast("int", found))
 
+    def fingerprints(self, app_id: str) -> set[str]:
+        """Those of an app's keys that were not deleted."""
+        sql = "SELECT fingerprint FROM api_key WHERE app_id = ? AND deleted_at IS NULL"
+        return {str(found) for (found,) in self._rows(sql, [app_id])}
+
     def ratings(self, app_id: str) -> list[Feedback]:
         """The ratings of an app that were not withdrawn."""
         return self._read(Feedback, _RATING, "FROM feedback WHERE app_id = ? AND rating <> 'withdrawn'", [app_id])

@@ -41,6 +41,7 @@ from collector.pull.endpoints import (
 )
 from collector.pull.reader import Reader, Rules, Step
 from collector.pull.together import together
+from collector.pull.workspace import fingerprint
 from collector.records import App, Pull, Run
 
 __all__ = ["Collector", "Options", "collect"]
@@ -136,6 +137,7 @@ class Collector:
         self._listings = Listings(self._reader, self._backlog, watermark, self._completeness)
         self._failures: Counter[str] = Counter()  # by what was asked about
         self._rated_at: dict[str, datetime] = {}  # by app
+        self._app_keys = {fingerprint(key): key for key in console.access.app_keys}
         self._talked: dict[str, tuple[int | None, int]] = {}  # by conversation: its messages, times asked
         self._mentions_since: datetime | None = None
         self._releases = Releases(rows)
@@ -163,10 +165,7 @@ class Collector:
         try:
             apps = await self._apps(one_pass)
             await self._releases.note(one_pass, self._console.version, self._reader.workspace_id)
-            async for _ in together((partial(self._app, one_pass, app) for app in apps.values()), one_pass.width):
-                pass
-            if self._is_listed:
-                await self._surroundings.read(one_pass, apps)
+            await self._lists(one_pass, apps)
             await one_pass.flush()
             await self._set_aside(one_pass, apps)
             await self._open(one_pass, apps)
@@ -190,6 +189,7 @@ class Collector:
             log.error("pass ended", problem=str(error))
             await one_pass.flush()
         finally:
+            await one_pass.settled()
             self.warnings["record_set_aside"] += sum(pull.parse_failures for pull in one_pass.pulls)
         return one_pass.pulls
 
@@ -220,6 +220,14 @@ class Collector:
                     step.records.append(msgspec.structs.replace(app, seen_at=one_pass.began, deleted_at=one_pass.began))
         return step
 
+    async def _lists(self, one_pass: Pass, apps: Apps) -> None:
+        """Everything that is listed: per app, and beside it what belongs to none and is asked one by one."""
+        listings = [partial(self._app, one_pass, app) for app in apps.values()]
+        if self._is_listed:
+            listings.append(partial(self._surroundings.read, one_pass, apps))
+        async for _ in together(listings, one_pass.width + 1):
+            pass
+
     async def _app(self, one_pass: Pass, app: App) -> None:
         """Everything that is listed per app."""
         mode = app.mode or ""
@@ -239,8 +247,16 @@ class Collector:
             await one_pass.follow(one_pass.tally(FEEDBACK, app, marks=True), self._ratings(one_pass, app))
 
     async def _ratings(self, one_pass: Pass, app: App) -> AsyncIterator[Step]:
-        yield await self._reader.ratings(app, await one_pass.stored(partial(self._backlog.ratings, app.id)))
+        known = await one_pass.stored(partial(self._backlog.ratings, app.id))
+        yield await self._reader.ratings(app, known, await self._key(one_pass, app))
         self._rated_at[app.id] = one_pass.began
+
+    async def _key(self, one_pass: Pass, app: App) -> str | None:
+        """Which of the keys we were given opens an app."""
+        if not self._app_keys:
+            return None
+        theirs = await one_pass.stored(partial(self._backlog.fingerprints, app.id))
+        return next((key for mark, key in self._app_keys.items() if mark in theirs), None)
 
     async def _set_aside(self, one_pass: Pass, apps: Apps) -> None:
         """What could not be read is tried again when dify-metric or Dify is another version than then."""

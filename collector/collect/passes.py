@@ -87,7 +87,7 @@ class Pass:
         self._outages = 0
         self._records: list[Record] = []  # held, with what follows
         self._marks: list[Mark] = []
-        self._putting = asyncio.Lock()
+        self._storing: asyncio.Task[None] | None = None  # the newest batch, which waits for those before it
         self._refused: StoreError | None = None
         self._listed: dict[str, dict[str, tuple[int, int | None]]] = {}  # by stream and app: how much, of how much
 
@@ -122,33 +122,44 @@ class Pass:
         return self.options.only is None or stream in self.options.only
 
     async def put(self, records: Iterable[Record], watermarks: Iterable[Mark] = ()) -> None:
-        """Hold records and watermarks until there is a batch of them, or `flush`.
+        """Hold records and watermarks until there is a batch of them, or `flush`; it is stored while more is read.
 
-        Batches go in order, so a watermark is stored with its records or after them, never before.
+        Batches go in order, so a watermark is stored with its records or after them, never before. No more than one is
+        waited behind. Raises StoreError when an earlier batch was refused.
         """
         self._records += records
         self._marks += watermarks
         if len(self._records) >= self.options.batch:
-            await self.flush()
+            before = self._storing
+            self._store()
+            await _end_of(before)
 
     async def flush(self) -> None:
-        """Store what is held. Raises StoreError, and then once more for every batch after it."""
+        """Store what is held, and wait for it. Raises StoreError, and then once more for every batch after it."""
+        self._store()
+        await _end_of(self._storing)
+
+    async def settled(self) -> None:
+        """Wait for what is being stored, however it ends: a thread cannot be called back, nothing may overtake it."""
+        if self._storing is not None:
+            (ended,), _ = await asyncio.wait({self._storing})
+            ended.exception()  # whoever stored it was told
+
+    def _store(self) -> None:
         records, marks, self._records, self._marks = self._records, self._marks, [], []
-        if not records and not marks:
-            return
-        async with self._putting:
-            if self._refused:
-                raise self._refused
-            putting = asyncio.ensure_future(asyncio.to_thread(self._put, records, marks))
-            try:
-                await asyncio.shield(putting)
-            except StoreError as error:
-                self._refused = error
-                raise
-            except asyncio.CancelledError:
-                # A thread cannot be called back: nothing may overtake it.
-                await asyncio.wait({putting})
-                raise
+        if records or marks:
+            self._storing = asyncio.ensure_future(self._stored_behind(self._storing, records, marks))
+
+    async def _stored_behind(self, before: asyncio.Task[None] | None, records: list[Record], marks: list[Mark]) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        if self._refused:
+            raise self._refused
+        try:
+            await asyncio.to_thread(self._put, records, marks)
+        except StoreError as error:
+            self._refused = error
+            raise
 
     async def follow(self, tally: Tally, steps: AsyncIterator[Step]) -> None:
         """Put what the steps bring; the watermark behind the last of it, if they reached their end.
@@ -241,6 +252,11 @@ class Pass:
 
     def _count_outage(self, error: DifyMetricError | None) -> None:
         self._outages = self._outages + 1 if isinstance(error, Unavailable) else 0
+
+
+async def _end_of(storing: asyncio.Task[None] | None) -> None:
+    if storing is not None:
+        await asyncio.shield(storing)
 
 
 def _is_closed(tally: Tally | None) -> bool:

@@ -2,7 +2,8 @@
 goes out are floats.
 
 Measures of one table are one statement, split by the labels of them all and added up to the labels of each, so a
-scrape reads every table once. Nothing here remembers anything or knows a Prometheus format.
+scrape reads every table once; only what is counted by bounds is asked for by its own labels, which are few. Nothing
+here remembers anything or knows a Prometheus format.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collector.measures.catalogue import CATALOGUE
 from collector.measures.fragments import has_column
 from collector.measures.measure import Kind, Measure
 from collector.measures.query import Rows, totals
+from collector.measures.sources import State
 from collector.period import Period
 
 Labels: TypeAlias = tuple[str, ...]
@@ -39,15 +41,20 @@ _JOINED: Mapping[Kind, Callable[[float, float], float]] = {
 """How the values of finer labels become one; other kinds are asked by their own labels only."""
 
 
-def numbers(wanted: Iterable[Wanted], rows: Rows, period: Period, moment: Moment) -> dict[Measure, Values]:
+def numbers(
+    wanted: Iterable[Wanted], rows: Rows, period: Period, moment: Moment, state: State | None = None
+) -> dict[Measure, Values]:
     """Each measure by its labels, buckets by their bound too. A label that is not known is empty; a value that is not
-    known is left out.
+    known is left out. `state` says which rollups may be read; without it the store is asked.
     """
     tables: dict[object, list[Wanted]] = {}
     for measure, labels in wanted:
-        shared = (measure.facts, measure.at) if measure.kind in _JOINED else measure
+        is_shared = measure.kind in _JOINED and measure.kind is not Kind.BUCKETS
+        shared = (measure.facts, measure.at) if is_shared else measure
         tables.setdefault(shared, []).append((measure, labels))
-    return {measure: found for each in tables.values() for measure, found in _together(each, rows, period, moment)}
+    return {
+        measure: found for each in tables.values() for measure, found in _together(each, rows, period, moment, state)
+    }
 
 
 def counted(measure: Measure, *, when_final: bool = False) -> Measure:
@@ -100,13 +107,15 @@ def said_of(measure: Measure) -> str:
     return f"{measure.help} {when}, since counting began{without}."
 
 
-def _together(wanted: Sequence[Wanted], rows: Rows, period: Period, moment: Moment) -> Iterable[tuple[Measure, Values]]:
+def _together(
+    wanted: Sequence[Wanted], rows: Rows, period: Period, moment: Moment, state: State | None
+) -> Iterable[tuple[Measure, Values]]:
     by = tuple(dict.fromkeys(CATALOGUE.dimension(label) for _, labels in wanted for label in labels))
     query = Query(measures=tuple(measure for measure, _ in wanted), by=by, period=period, moment=moment)
     places = {dimension.name: place for place, dimension in enumerate(query.by)}
     found = [
         (tuple(_label(name, value) for name, value in zip(places, key, strict=True)), cells)
-        for key, cells in totals(query, rows).items()
+        for key, cells in totals(query, rows, state).items()
     ]
     for measure, labels in wanted:
         at, values = [places[label] for label in labels], dict[Labels, float]()

@@ -10,19 +10,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from collector.records import FINAL_RUN_STATUSES
+from collector.rollups import CALL_BOUNDS, RUN_BOUNDS, TOKEN_BOUNDS
 
 WORKSPACE, APP, MODE = "workspace_id", "app_id", "app_mode"
 DATASET = "dataset_id"
 PROVIDER, MODEL, NODE = "model_provider", "model_name", "node_type"
 
-CALL_BUCKETS = tuple(0.01 * 2**step for step in range(14))
-"""0.01 to 81.92 seconds, each twice the one before: model calls and answers."""
-
-RUN_BUCKETS = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
-"""Workflow runs, nodes and our own pulls."""
-
-TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
-"""Seconds for one output token."""
+CALL_BUCKETS, RUN_BUCKETS, TOKEN_BUCKETS = CALL_BOUNDS, RUN_BOUNDS, TOKEN_BOUNDS
 
 MOST_DATASETS = 200
 """Knowledge bases that have a series of their own; the others are counted together."""

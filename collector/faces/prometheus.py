@@ -32,7 +32,9 @@ from collector.measures.ask import Moment
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.measure import Measure
 from collector.measures.query import Rows
+from collector.measures.sources import State
 from collector.period import Period
+from collector.rollups import Level
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OTHER = "_OTHER"
@@ -124,20 +126,23 @@ class Exposition(Collector):
         return iter(())
 
     def _metrics(self, now: datetime) -> Iterator[Metric]:
-        since = Period(self._counting_since, max(now, self._counting_since) + SLACK, ZoneInfo("UTC"))
-        found = numbers(_COUNTED, self._rows, since, Moment.FINISHED)
+        state = State.of(self._rows).with_undated(self._rows)
+        # The end of a day: nothing has to be looked for behind the last whole one.
+        end = Level.DAY.start(max(now, self._counting_since) + SLACK) + Level.DAY.length
+        since = Period(self._counting_since, end, ZoneInfo("UTC"))
+        found = numbers(_COUNTED, self._rows, since, Moment.FINISHED, state)
         for age, wanted in _OF_NOW.items():
             oldest = EPOCH if age is None else now - timedelta(seconds=age)
-            found |= numbers(wanted, self._rows, Period(oldest, now + SLACK, ZoneInfo("UTC")), Moment.CREATED)
+            found |= numbers(wanted, self._rows, Period(oldest, end, ZoneInfo("UTC")), Moment.CREATED, state)
         ever = Period(EPOCH, now + SLACK, ZoneInfo("UTC"))
-        found |= numbers(((_APPS, INFO_LABELS),), self._rows, ever, Moment.CREATED)
+        found |= numbers(((_APPS, INFO_LABELS),), self._rows, ever, Moment.CREATED, state)
         for family in FAMILIES:
             if family.kind == "histogram":
                 yield self._histogram(family, found)
             else:
                 yield self._family(family, _zeros(family, found[_APPS]) | found[_SINGLE[family]])
         yield from self._costs(found[_COST])
-        yield from (self._active_users(name, labels, now) for name, labels in ACTIVE_USERS.items())
+        yield from (self._active_users(name, labels, now, end, state) for name, labels in ACTIVE_USERS.items())
         said = "An app that exists, with the name it has now; always 1."
         yield _filled(GaugeMetricFamily(INFO, said, labels=INFO_LABELS), dict.fromkeys(found[_APPS], 1.0))
         yield from (_tallied(tally) for tally in self._tallies)
@@ -176,11 +181,12 @@ class Exposition(Collector):
             metric = CounterMetricFamily(name, said_of(_COST), labels=COST_LABELS)
             yield _filled(metric, self._readings.raised(name, values))
 
-    def _active_users(self, name: str, labels: tuple[str, ...], now: datetime) -> Metric:
+    def _active_users(self, name: str, labels: Labels, now: datetime, end: datetime, state: State) -> Metric:
         metric = GaugeMetricFamily(name, _USERS.help, labels=(*labels, "window"))
         for window, seconds in WINDOWS.items():
-            period = Period(now - timedelta(seconds=seconds), now + SLACK, ZoneInfo("UTC"))
-            for values, number in numbers([(_USERS, labels)], self._rows, period, Moment.CREATED)[_USERS].items():
+            period = Period(now - timedelta(seconds=seconds), end, ZoneInfo("UTC"))
+            found = numbers([(_USERS, labels)], self._rows, period, Moment.CREATED, state)[_USERS]
+            for values, number in found.items():
                 metric.add_metric((*values, window), number)
         return metric
 

@@ -94,6 +94,9 @@ class AnswerBody(BaseModel):
     watermark: datetime | None = Field(description="Everything created before this is in; null before the first pull.")
     flags: dict[str, int] = Field(description="How many facts a reader should know about; see /api/v1/measures.")
     units: dict[str, str] = Field(description="Measure -> unit; of `currency`, see the row's currency.")
+    read_from: Literal["rollups", "facts", "both"] = Field(
+        alias="from", description="Where the numbers were read; all say the same, rollups say it sooner."
+    )
     other: list[dict[str, Value]] = Field([], description="The groups that top left out, summed, for each step.")
     totals: list[dict[str, Value]] = Field([], description="The whole period without by and grain.")
     compared: ComparedWith | None = Field(None, description="What <measure>_before and <measure>_change are about.")

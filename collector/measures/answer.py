@@ -18,6 +18,9 @@ from collector.period import Compare, Grain, Period
 
 Row: TypeAlias = dict[str, object]
 
+ROLLUPS, FACTS, BOTH = "rollups", "facts", "both"
+"""Where an answer comes from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
@@ -41,7 +44,9 @@ class Answer:
 
     Instants are aware, in the period's zone; money is Decimal; what is not known is None. `watermark`: everything
     created before it is in; None when no pull has completed. `flags` counts what a reader should know (the
-    catalogue's flags), and under `rows_left_out` and `groups_left_out` what `limit` and `top` cut off.
+    catalogue's flags), under `rows_left_out` and `groups_left_out` what `limit` and `top` cut off, and under
+    `facts_removed` the facts it would have needed that are kept no longer. `read_from`: rollups, facts, or both; they
+    say the same.
 
     Where it was asked for: `other` sums the groups that `top` left out, for each step, and has null in what does not
     add up; `totals` is the whole period without `by` and `grain`; both have null in the dimensions. `next_cursor`
@@ -60,6 +65,7 @@ class Answer:
     other: list[Row] | None = None
     totals: list[Row] | None = None
     compared: Compared | None = None
+    read_from: str = field(default=FACTS, compare=False)
     next_cursor: str | None = field(default=None, compare=False)
 
     @property
@@ -77,6 +83,7 @@ class Answer:
             "watermark": plain(self.watermark),
             "flags": self.flags,
             "units": self.units,
+            "from": self.read_from,
         }
         told |= {"other": _plain(self.other)} if self.other is not None else {}
         told |= {"totals": _plain(self.totals)} if self.totals is not None else {}

@@ -30,7 +30,8 @@ def doubts(total: Total, facts: Facts) -> tuple[Flag, ...]:
 
 
 def _flag(quirk: Quirk, facts: Facts) -> Flag:
-    where = f"{version_at(facts)} BETWEEN {number(quirk.first)} AND {number(quirk.last or _NEWEST)}"
+    first, last = number(quirk.first), number(quirk.last or _NEWEST)
+    where = f"{version_at(facts)} BETWEEN {first} AND {last}"
     if quirk.modes:
         modes = ", ".join(f"'{mode}'" for mode in sorted(quirk.modes))
         where += f" AND (SELECT app.mode FROM app WHERE app.id = {facts.table}.app_id) IN ({modes})"
@@ -41,4 +42,5 @@ def _flag(quirk: Quirk, facts: Facts) -> Flag:
         title=quirk.title,
         title_zh=quirk.title_zh,
         help=f"{quirk.cause} Believe {quirk.believe}.",
+        versions=(first, last),
     )

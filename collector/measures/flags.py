@@ -10,7 +10,10 @@ from collector.records import Message, ModelCall, Run
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Flag:
-    """Something a reader should know about an answer: how many of its rows are `where`."""
+    """Something a reader should know about an answer: how many of its rows are `where`.
+
+    `versions`: only rows that were made by a Dify from the first to the last of these (as numbers) can be.
+    """
 
     name: str
     record: Facts
@@ -18,6 +21,7 @@ class Flag:
     title: str
     title_zh: str
     help: str
+    versions: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "where", qualify(self.where, self.record))

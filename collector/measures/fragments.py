@@ -56,3 +56,64 @@ def qualify(fragment: str, facts: Facts) -> str:
         return f"{table or facts.table}.{column}"
 
     return _TOKEN.sub(spell, fragment)
+
+
+def columns_of(fragment: str, facts: Facts) -> frozenset[str]:
+    """The columns of the facts' own table that a qualified fragment speaks of, and what it asks of the query: $since,
+    $until, the local day."""
+    tokens = {found[0] for found in _TOKEN.finditer(fragment)}
+    own = {token.rpartition(".")[2] for token in tokens if token.startswith(f"{facts.table}.")}
+    return frozenset(own | (tokens & {"$since", "$until", LOCAL_DAY}))
+
+
+def conjuncts(fragment: str) -> frozenset[str]:
+    """The conditions that AND joins, without brackets around the whole; TRUE is none."""
+    found: set[str] = set()
+    parts = _parted(_bare(fragment))
+    if len(parts) == 1:
+        return frozenset(parts) - {"TRUE"}
+    for part in parts:
+        found |= conjuncts(part)
+    return frozenset(found)
+
+
+_WORD = re.compile(r"'(?:[^']|'')*'|[()]|\b(?:AND|OR|BETWEEN|CASE|END)\b")
+
+
+def _parted(fragment: str) -> list[str]:
+    """Split at every AND that stands outside of brackets, CASE and BETWEEN; not at all where an OR stands there."""
+    depth = between = start = 0
+    parts = []
+    for found in _WORD.finditer(fragment):
+        word = found[0]
+        depth += (word in ("(", "CASE")) - (word in (")", "END"))
+        if depth:
+            continue
+        if word == "OR":
+            return [fragment]
+        if word == "BETWEEN":
+            between += 1
+        elif word == "AND" and between:
+            between -= 1
+        elif word == "AND":
+            parts.append(fragment[start : found.start()].strip())
+            start = found.end()
+    return [*parts, fragment[start:].strip()]
+
+
+def _bare(fragment: str) -> str:
+    """Without brackets that hold all of it."""
+    fragment = fragment.strip()
+    while fragment.startswith("(") and _closing(fragment) == len(fragment) - 1:
+        fragment = fragment[1:-1].strip()
+    return fragment
+
+
+def _closing(fragment: str) -> int:
+    """Where the bracket closes that the fragment begins with."""
+    depth = 0
+    for found in _WORD.finditer(fragment):
+        depth += (found[0] == "(") - (found[0] == ")")
+        if found[0] == ")" and not depth:
+            return found.start()
+    return -1

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
-from functools import cache, partial
-from typing import TypeAlias, cast
+from datetime import UTC, datetime
+from functools import cache
+from typing import cast
 
-from collector.errors import QueryError
 from collector.measures.answer import Answer, Row, put_in_order
 from collector.measures.ask import BEFORE, CHANGE, TIME, Fill, Moment, Order, Query
 from collector.measures.comparing import Earlier, earlier
@@ -21,9 +20,10 @@ from collector.measures.fragments import Facts, qualify
 from collector.measures.groups import BARE, Said, biggest, fill, group_of, only, rest
 from collector.measures.joins import REACHED_UNTIL, WATERMARK_APP, WATERMARK_BETTER
 from collector.measures.paging import following, write_cursor
-from collector.measures.sql import MOST_GROUPS, Statement, compile_query
+from collector.measures.reading import Asking, Rows
+from collector.measures.sources import State
 from collector.measures.values import Cells, Key, value_of
-from collector.period import FIXED_STEPS, Grain
+from collector.period import Grain
 from collector.records import (
     Conversation,
     Feedback,
@@ -38,9 +38,6 @@ from collector.records import (
 )
 
 __all__ = ["Answer", "Fill", "Filter", "Moment", "Order", "Query", "Rows", "run", "totals", "watermark"]
-
-Rows: TypeAlias = Callable[[str, Mapping[str, object] | Sequence[object]], list[tuple[object, ...]]]
-"""Run SQL with bound parameters: `Store.rows`."""
 
 STREAMS: Mapping[Facts, tuple[str, ...]] = {
     Run: ("runs", "app-logs"),
@@ -64,14 +61,16 @@ SELECT min(complete_until) FROM (
 ) AS streams"""
 
 
-def run(query: Query, rows: Rows, *, now: datetime | None = None) -> Answer:
+def run(query: Query, rows: Rows, *, now: datetime | None = None, state: State | None = None) -> Answer:
     """Answer a query. Steps after `now` are not filled, and time after it does not thin out a rate.
 
+    `state` says which rollups may be read, `State()` that none may; by default the store is asked.
     Raises QueryError when the answer would have more groups than anyone reads.
     """
-    found = _found(query, rows, now)
+    asking = Asking(rows, state)
+    found = _found(query, asking, now)
     whole = replace(query, by=(), grain=Grain.NONE, fill=Fill.NONE, include_debug=query.wants_debug, **BARE)
-    totals = put_in_order(_found(whole, rows, now).rows, whole) if query.totals else None
+    totals = put_in_order(_found(whole, asking, now).rows, whole) if query.totals else None
     in_order, flags, cursor = following(found.rows, query), found.flags, None
     if query.limit is not None and len(in_order) > query.limit:
         flags["rows_left_out"] = len(in_order) - query.limit
@@ -90,6 +89,7 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None) -> Answer:
         other=put_in_order(found.other, query) if query.other else None,
         totals=None if totals is None else [dict.fromkeys(query.keys) | row for row in totals],
         compared=found.earlier.told if found.earlier else None,
+        read_from=asking.read_from,
         next_cursor=cursor,
     )
 
@@ -104,14 +104,14 @@ class _Found:
     earlier: Earlier | None
 
 
-def _found(query: Query, rows: Rows, now: datetime | None) -> _Found:
-    said, flags = _facts(query, rows)
-    before = earlier(query, lambda asked: _facts(asked, rows), now)
+def _found(query: Query, asking: Asking, now: datetime | None) -> _Found:
+    said, flags = asking.facts(query)
+    before = earlier(query, asking.facts, now)
     then = before.said if before else {}
     others: Said = {}
     others_then: Said = {}
     if query.top is not None:
-        kept = biggest(query, said, lambda asked: _facts(asked, rows)[0])
+        kept = biggest(query, said, lambda asked: asking.facts(asked)[0])
         if left_out := {group_of(key, query) for key in (*said, *then)} - kept:
             flags["groups_left_out"] = len(left_out)
         others, others_then = rest(kept, query, said), rest(kept, query, then)
@@ -150,9 +150,9 @@ def _units(query: Query) -> dict[str, str]:
     return {name: units[name] for name in query.numbers}
 
 
-def totals(query: Query, rows: Rows) -> Mapping[Key, Cells]:
+def totals(query: Query, rows: Rows, state: State | None = None) -> Mapping[Key, Cells]:
     """What the database says of the measures a query is made of, by step and dimensions; nothing divided or sorted."""
-    return _facts(query, rows)[0]
+    return Asking(rows, state).facts(query)[0]
 
 
 def watermark(query: Query, rows: Rows) -> datetime | None:
@@ -172,9 +172,10 @@ def watermark(query: Query, rows: Rows) -> datetime | None:
 
 
 def earliest(rows: Rows) -> datetime | None:
-    """When the oldest stored fact began; None of an empty store."""
+    """When the oldest stored fact began, or the oldest day of which facts have gone; None of an empty store."""
     dated = (Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request, PortalEvent)
     oldest = " UNION ALL ".join(f"SELECT min(created_at) AS at_first FROM {facts.table}" for facts in dated)
+    oldest += " UNION ALL SELECT min(starts_at) FROM retired_day"
     ((found,),) = rows(f"SELECT min(at_first) FROM ({oldest}) AS tables", {})
     return found.astimezone(UTC) if isinstance(found, datetime) else None
 
@@ -183,40 +184,3 @@ def _one_of(column: str, values: Sequence[object], parameters: dict[str, object]
     names = [f"value_{len(parameters) + place}" for place in range(len(values))]
     parameters.update(zip(names, values, strict=True))
     return f"{column} IN ({', '.join(f'${name}' for name in names)})"
-
-
-def _facts(query: Query, rows: Rows) -> tuple[dict[Key, Cells], dict[str, int]]:
-    """What the statements say, by step and dimensions, and how many rows each flag concerns."""
-    facts: dict[Key, Cells] = {}
-    flags: dict[str, int] = {}
-    width, start_of = len(query.keys), cache(partial(_step_start, query))
-    for statement in compile_query(query):
-        fetched = rows(statement.sql, statement.parameters)
-        if len(fetched) > MOST_GROUPS:
-            raise QueryError(
-                f"the answer has more than {MOST_GROUPS:,} rows; take a coarser grain, fewer dimensions or a filter",
-                field="by",
-                remedy="take a coarser grain, fewer dimensions, a shorter period, or a filter (where)",
-            )
-        for row in fetched:
-            key = row[:width] if query.grain is Grain.NONE else (start_of(row[0]), *row[1:width])
-            _take(statement, row[width:], facts.setdefault(key, {}), flags)
-    return facts, flags
-
-
-def _take(statement: Statement, row: tuple[object, ...], cells: Cells, flags: dict[str, int]) -> None:
-    """Put what a statement's row says, after its key, where it belongs."""
-    for shared, cell in zip(statement.measures, row, strict=False):
-        if len(shared) == 1:
-            cells[shared[0]] = cell
-        else:
-            cells.update(zip(shared, cell if isinstance(cell, list) else [None] * len(shared), strict=True))
-    for flag, how_many in zip(statement.flags, row[len(statement.measures) :], strict=True):
-        if how_many:
-            flags[flag.name] = flags.get(flag.name, 0) + cast(int, how_many)
-
-
-def _step_start(query: Query, step: object) -> datetime:
-    if isinstance(step, date):
-        return query.period.day_start(step)
-    return datetime(1970, 1, 1, tzinfo=UTC) + FIXED_STEPS[query.grain] * cast(int, step)

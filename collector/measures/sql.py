@@ -9,10 +9,12 @@ database needs to know a time zone. A day comes back as its local date, a shorte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from collector.measures.answer import FACTS, ROLLUPS
 from collector.measures.ask import Moment, Query
 from collector.measures.by_call import IS_DEBUG
 from collector.measures.dimension import Dimension
@@ -20,12 +22,17 @@ from collector.measures.filters import Filter, Match
 from collector.measures.flags import Flag
 from collector.measures.fragments import LOCAL_DAY, Facts, has_column
 from collector.measures.measure import DERIVED, INSTANT, Kind, Measure
+from collector.measures.spans import Spans
 from collector.period import FIXED_STEPS, Grain
+from collector.rollups import ROLLUPS as ALL_ROLLUPS
+from collector.rollups import Level
 
 MOST_GROUPS = 200_000
 """More groups than this are not fetched: nobody reads them, and a small machine could not hold them."""
 
 _MICROSECOND = timedelta(microseconds=1)
+_READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
+_TABLES = {rollup.facts for rollup in ALL_ROLLUPS}
 
 
 @dataclass(frozen=True)
@@ -33,17 +40,46 @@ class Statement:
     """SQL with its named parameters, and what its columns are.
 
     In order: the step if the query has a grain, its dimensions, one column per tuple of `measures` (several quantiles
-    share one, as a list), one count per flag.
+    share one, as a list), one count per flag. `reads` says of which tables it reads facts themselves, and from when on
+    until when; `is_rolled` whether it reads rollups too.
     """
 
     sql: str
     parameters: dict[str, object]
     measures: tuple[tuple[Measure, ...], ...]
     flags: tuple[Flag, ...] = ()
+    reads: Mapping[str, Spans] = field(default_factory=dict)
+    is_rolled: bool = False
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Where it reads: FACTS, ROLLUPS or both of them."""
+        reads_facts = not self.is_rolled or any(self.reads.values())
+        return frozenset(([FACTS] if reads_facts else []) + ([ROLLUPS] if self.is_rolled else []))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The measures a database works out, by what they have in common."""
+
+    facts: list[tuple[Facts, list[Measure]]]  # of one table, at one instant
+    looks: list[tuple[Facts, list[Measure]]]
+    unions: list[Measure]
+    flags: tuple[Flag, ...]
 
 
 def compile_query(query: Query) -> list[Statement]:
     """The statements whose rows, put together by step and dimensions, answer the query."""
+    tables = in_tables(query)
+    return [
+        *(over_table(facts, measures, tables.flags, query) for facts, measures in tables.facts),
+        *(over_looks(facts, measures, query) for facts, measures in tables.looks),
+        *(over_union(measure, query) for measure in tables.unions),
+    ]
+
+
+def in_tables(query: Query) -> Tables:
+    """What the query needs, by table."""
     tables: dict[tuple[Facts, str | None], list[Measure]] = {}
     looks: dict[tuple[Facts, str | None], list[Measure]] = {}
     unions = []
@@ -55,11 +91,12 @@ def compile_query(query: Query) -> list[Statement]:
         else:
             tables.setdefault((measure.record, measure.at), []).append(measure)
     flags = tuple(dict.fromkeys(flag for measure in query.measures for flag in measure.flags))
-    return [
-        *(_over_table(facts, measures, flags, query) for (facts, _), measures in tables.items()),
-        *(_over_looks(facts, measures, query) for (facts, _), measures in looks.items()),
-        *(_over_union(measure, query) for measure in unions),
-    ]
+    return Tables(
+        [(facts, measures) for (facts, _), measures in tables.items()],
+        [(facts, measures) for (facts, _), measures in looks.items()],
+        unions,
+        flags,
+    )
 
 
 def leaves(measures: Iterable[Measure]) -> tuple[Measure, ...]:
@@ -71,7 +108,7 @@ def leaves(measures: Iterable[Measure]) -> tuple[Measure, ...]:
 
 
 @dataclass
-class _Rows:
+class Scan:
     """The rows of one table that a query is about: keys, joins, conditions, and the parameters they bind."""
 
     facts: Facts
@@ -88,30 +125,40 @@ class _Rows:
     def conditions(self, measures: Sequence[Measure]) -> list[str]:
         """What a row must fulfil to matter to any of the measures."""
         for measure in measures:
-            self._join(measure.joins)
+            self.join(measure.joins)
         # What has no instant is of now; its condition may speak of the period all the same.
         bounds = self._in_period() if self.at or any("$since" in each.where for each in measures) else []
-        found = bounds if self.at else []
-        if self.facts in IS_DEBUG.columns and not self.query.wants_debug:
-            found.append(f"{self._column(IS_DEBUG)} IS NOT TRUE")
-        found += [self._filter(place, each) for place, each in enumerate(self.query.where)]
+        found = (bounds if self.at else []) + self.asked()
         wheres = list(dict.fromkeys(measure.where for measure in measures))
         if "TRUE" not in wheres:
             found.append(" OR ".join(f"({where})" for where in wheres) if len(wheres) > 1 else wheres[0])
-        return [f"({each})" if " OR " in each else each for each in found]
+        return bracketed(found)
 
-    def select(self, columns: Sequence[str], conditions: Sequence[str]) -> str:
-        """The statement, without grouping."""
-        lines = ["SELECT\n  " + ",\n  ".join(columns), f"FROM {self.facts.table}", *self.joins]
+    def asked(self) -> list[str]:
+        """What the query says about rows, other than when."""
+        found = [self._filter(place, each) for place, each in enumerate(self.query.where)]
+        if self.facts in IS_DEBUG.columns and not self.query.wants_debug:
+            found.insert(0, f"{self._column(IS_DEBUG)} IS NOT TRUE")
+        return found
+
+    def select(self, columns: Sequence[str], conditions: Sequence[str], source: str | None = None) -> str:
+        """The statement, without grouping; `source` is a table that stands in for that of the facts."""
+        origin = f"{source} AS {self.facts.table}" if source else self.facts.table
+        lines = ["SELECT\n  " + ",\n  ".join(columns), f"FROM {origin}", *self.joins]
         if conditions:
             lines.append("WHERE " + "\n  AND ".join(conditions))
         return "\n".join(lines)
 
+    @property
+    def period(self) -> Spans:
+        """When its rows must have happened; nothing where they have no instant."""
+        return ((self.query.period.start, self.query.period.end),) if self.at else ()
+
     def _in_period(self) -> list[str]:
         period = self.query.period
         return [
-            f"{self.at} >= {self._bind('since', period.start)}",
-            f"{self.at} < {self._bind('until', period.end)}",
+            f"{self.at} >= {self.bind('since', period.start)}",
+            f"{self.at} < {self.bind('until', period.end)}",
         ]
 
     def _step(self) -> str:
@@ -130,14 +177,14 @@ class _Rows:
 
     def _offset(self) -> str:
         offsets = self.query.period.offsets()
-        ahead = [self._bind(f"offset_{n}", distance // _MICROSECOND) for n, (_, distance) in enumerate(offsets)]
-        changes = [self._bind(f"change_{n}", since) for n, (since, _) in enumerate(offsets[1:])]
+        ahead = [self.bind(f"offset_{n}", distance // _MICROSECOND) for n, (_, distance) in enumerate(offsets)]
+        changes = [self.bind(f"change_{n}", since) for n, (since, _) in enumerate(offsets[1:])]
         cases = [f"WHEN {self.at} < {change} THEN {before}" for before, change in zip(ahead, changes, strict=False)]
         return f"CASE {' '.join(cases)} ELSE {ahead[-1]} END" if cases else ahead[-1]
 
     def _filter(self, place: int, each: Filter) -> str:
         known = [value for value in each.values if value is not None]
-        binds = [self._bind(f"where_{place}_{n}", value) for n, value in enumerate(known)]
+        binds = [self.bind(f"where_{place}_{n}", value) for n, value in enumerate(known)]
         members = each.dimension.members
         if members is None:
             column = self._column(each.dimension)
@@ -151,13 +198,15 @@ class _Rows:
         return f"({test}) IS NOT TRUE" if each.is_negated else test
 
     def _column(self, dimension: Dimension) -> str:
-        self._join(dimension.joins.get(self.facts, ()))
+        self.join(dimension.joins.get(self.facts, ()))
         return dimension.columns[self.facts]
 
-    def _join(self, joins: Iterable[str]) -> None:
+    def join(self, joins: Iterable[str]) -> None:
+        """Have these tables beside."""
         self.joins.update(dict.fromkeys(joins))
 
-    def _bind(self, name: str, value: object) -> str:
+    def bind(self, name: str, value: object) -> str:
+        """A parameter of that name; how SQL speaks of it."""
         self.parameters[name] = value
         return f"${name}"
 
@@ -174,8 +223,8 @@ def _matched(column: str, match: Match, binds: Sequence[str]) -> str:
             return " AND ".join(f"{column} {match} {bind}" for bind in binds)
 
 
-def _over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[Flag], query: Query) -> Statement:
-    rows = _Rows(facts, query, _instant(facts, measures[0].at, query))
+def over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[Flag], query: Query) -> Statement:
+    rows = Scan(facts, query, instant_of(facts, measures[0].at, query))
     flags = tuple(flag for flag in all_flags if flag.record is facts)
     keys, conditions = rows.keys(), rows.conditions(measures)
     is_filtered = len({measure.where for measure in measures}) > 1
@@ -185,24 +234,25 @@ def _over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[F
         *(f"{_aggregate(cell, is_filtered, bool(keys))} AS {_name(cell)}" for cell in cells),
         *(f"count(*) FILTER (WHERE {flag.where}) AS flag_{flag.name}" for flag in flags),
     ]
-    sql = _grouped(rows.select(columns, conditions), len(keys))
-    return Statement(sql, rows.parameters, cells, flags)
+    sql = grouped(rows.select(columns, conditions), len(keys))
+    return Statement(sql, rows.parameters, cells, flags, read_by(sql, {facts.table: rows.period}, query))
 
 
-def _over_looks(facts: Facts, measures: Sequence[Measure], query: Query) -> Statement:
+def over_looks(facts: Facts, measures: Sequence[Measure], query: Query) -> Statement:
     """The last look at each thing in each step, then the sum over things."""
-    rows = _Rows(facts, query, measures[0].at)
+    rows = Scan(facts, query, measures[0].at)
     keys, conditions = rows.keys(), rows.conditions(measures)
     step = ["step"] if query.grain is not Grain.NONE else []
     within = ", ".join([*([keys[0].removesuffix(" AS step")] if step else []), str(measures[0].key)])
     latest = f"row_number() OVER (PARTITION BY {within} ORDER BY {rows.at} DESC, {facts.table}.id DESC) AS place"
     cells = [f"CASE WHEN {measure.where} THEN {measure.column} END AS {measure.name}" for measure in measures]
     inner = rows.select([*keys, *cells, latest], conditions).replace("\n", "\n  ")
-    names = [*step, *(dimension.name for dimension in query.by)]
+    names = key_names(query)
     whole = [f"{'min' if each.unit == INSTANT else 'sum'}({each.name}) AS {each.name}" for each in measures]
     columns = ",\n  ".join([*names, *whole])
-    sql = _grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS looks\nWHERE place = 1", len(keys))
-    return Statement(sql, rows.parameters, tuple((measure,) for measure in measures))
+    sql = grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS looks\nWHERE place = 1", len(keys))
+    cells_of = tuple((measure,) for measure in measures)
+    return Statement(sql, rows.parameters, cells_of, reads=read_by(sql, {facts.table: rows.period}, query))
 
 
 _OF_UNION = {
@@ -215,32 +265,56 @@ _OF_UNION = {
 """How the values of several tables become one."""
 
 
-def _over_union(measure: Measure, query: Query) -> Statement:
+def over_union(measure: Measure, query: Query) -> Statement:
     selects: list[str] = []
     keys: list[str] = []
     parameters: dict[str, object] = {}
+    reads: dict[str, Spans] = {}
     for part in measure.parts:
         (facts,) = part.facts
-        rows = _Rows(facts, query, _instant(facts, part.at, query), parameters=parameters)
+        rows = Scan(facts, query, instant_of(facts, part.at, query), parameters=parameters)
         keys, conditions = rows.keys(), rows.conditions([part])
+        reads[facts.table] = rows.period
         if measure.kind is Kind.DISTINCT:
             selects.append(rows.select([*keys, f"{rows.expression(part.column)} AS value"], conditions))
         elif measure.kind is Kind.PEAK:
             selects.append(rows.select([*keys, f"epoch_us({rows.at}) // 1000000 AS second"], conditions))
         else:
             counted = rows.select([*keys, f"{_aggregate((part,), False, bool(keys))} AS value"], conditions)
-            selects.append(_grouped(counted, len(keys), limit=None))
-    names = [*(("step",) if query.grain is not Grain.NONE else ()), *(dimension.name for dimension in query.by)]
+            selects.append(grouped(counted, len(keys), limit=None))
+    sql = put_together(measure, selects, query)
+    return Statement(sql, parameters, ((measure,),), reads=read_by(sql, reads, query))
+
+
+def put_together(measure: Measure, selects: Sequence[str], query: Query) -> str:
+    """One measure over the rows of several statements, each of which has the keys and a `value` (or a `second`)."""
+    names = key_names(query)
     inner = "\nUNION ALL\n".join(selects).replace("\n", "\n  ")
     if measure.kind is Kind.PEAK:
         seconds = f"SELECT {', '.join([*names, 'count(*) AS value'])}\nFROM (\n  {inner}\n) AS facts"
         inner = f"{seconds}\nGROUP BY {', '.join([*names, 'second'])}".replace("\n", "\n  ")
     columns = ",\n  ".join([*names, f"{_OF_UNION[measure.kind]} AS {measure.name}"])
-    sql = _grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS facts", len(keys))
-    return Statement(sql, parameters, ((measure,),))
+    return grouped(f"SELECT\n  {columns}\nFROM (\n  {inner}\n) AS facts", len(names))
 
 
-def _instant(facts: Facts, at: str | None, query: Query) -> str | None:
+def read_by(sql: str, own: Mapping[str, Spans], query: Query) -> dict[str, Spans]:
+    """From when to when a statement reads facts: its `own`, and those that it joins or looks up, which lie near."""
+    near: Spans = ((query.period.start - Level.DAY.length, query.period.end + Level.DAY.length),)
+    others = {table for table in _READ.findall(sql) if table in _TABLES}
+    return {**dict.fromkeys(sorted(others), near), **own}
+
+
+def key_names(query: Query) -> list[str]:
+    """The columns of a statement that tell its rows apart."""
+    return [*(("step",) if query.grain is not Grain.NONE else ()), *(dimension.name for dimension in query.by)]
+
+
+def bracketed(conditions: Iterable[str]) -> list[str]:
+    """Conditions that may stand between AND and AND."""
+    return [f"({each})" if " OR " in each else each for each in conditions]
+
+
+def instant_of(facts: Facts, at: str | None, query: Query) -> str | None:
     if at is not None and query.moment is Moment.FINISHED and has_column(facts, "finished_at"):
         return f"coalesce({facts.table}.finished_at, {at})"
     return at
@@ -285,8 +359,10 @@ def _aggregate(cell: Sequence[Measure], is_filtered: bool, is_grouped: bool) -> 
             return f"min({measure.column}){only}"
 
 
-def _grouped(select: str, keys: int, limit: int | None = MOST_GROUPS + 1) -> str:
+def grouped(select: str, keys: int, limit: int | None = MOST_GROUPS + 1, having: str | None = None) -> str:
+    """A statement whose first columns are its keys, grouped by them; without keys it is one row."""
     if not keys:
         return select
-    grouped = f"{select}\nGROUP BY {', '.join(str(place + 1) for place in range(keys))}"
-    return grouped if limit is None else f"{grouped}\nLIMIT {limit}"
+    sql = f"{select}\nGROUP BY {', '.join(str(place + 1) for place in range(keys))}"
+    sql += f"\nHAVING {having}" if having else ""
+    return sql if limit is None else f"{sql}\nLIMIT {limit}"

@@ -104,6 +104,12 @@ class Console:
         """POST without a body: the few reads that Dify spells so. Raises as `get` does; is never repeated."""
         return await self._signed_in("POST", path, None, ids)
 
+    async def service(self, path: str, params: Parameters, key: str) -> Json:
+        """GET a path of an app's service API, shown a key of that app. Raises as `get` does."""
+        headers = {"Authorization": f"Bearer {key}"}
+        response = await self._send("GET", f"/v1{path}", path, to=self.access.service, params=params, headers=headers)
+        return read(response, f"GET /v1{path}")
+
     async def workspace_id(self) -> str | None:
         """The workspace all answers are about; None where this version or role does not tell."""
         if self.access.workspace_id:
@@ -140,6 +146,7 @@ class Console:
         endpoint: str,
         url: str,
         *,
+        to: str | None = None,
         params: Parameters | None = None,
         headers: Mapping[str, str] | None = None,
         json: Json | None = None,
@@ -151,7 +158,7 @@ class Console:
             self._patience.check()
             request = self._client.build_request(
                 method,
-                self.access.api + url,
+                (to or self.access.api) + url,
                 params=params,
                 headers=headers,
                 json=json,

@@ -183,4 +183,8 @@ MESSAGES = "/apps/{app_id}/chat-messages"
 MESSAGE = "/apps/{app_id}/messages/{message_id}"
 COMPLETION = "/apps/{app_id}/completion-conversations/{conversation_id}"
 FEEDBACK = "/apps/{app_id}/feedbacks/export"
+SERVICE_FEEDBACK = "/app/feedbacks"  # of the service API, whose keys say which app
 """What is asked about one thing at a time. `chat-conversations/{id}` is not among them: reading it changes it."""
+
+MOST_RATINGS = 100
+"""Ratings on a page of the service API."""

@@ -175,6 +175,25 @@ def rating_fact(raw: Json, telling: Telling) -> Feedback:
     )
 
 
+def service_rating_fact(raw: Json, telling: Telling) -> Feedback:
+    """One row of the service API's feedback -> Feedback. What was written beside the rating is left behind."""
+    message_id, side = required_text(raw, "message_id"), required_text(raw, "from_source")
+    return Feedback(
+        source=telling.source,
+        seen_at=telling.seen_at,
+        id=f"{message_id}/{side}",
+        message_id=message_id,
+        from_source=side,
+        app_id=telling.app_id,
+        workspace_id=telling.workspace_id,
+        conversation_id=text(raw, "conversation_id"),
+        user_id=text(raw, "from_end_user_id"),
+        rating=required_text(raw, "rating"),
+        created_at=instant(raw, "created_at"),
+        updated_at=instant(raw, "updated_at"),
+    )
+
+
 def _run_and_user(
     raw: Json, creation: Json, telling: Telling, known: dict[str, object]
 ) -> tuple[Run, *tuple[User, ...]]:

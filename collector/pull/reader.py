@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+import structlog
 
-from collector.errors import Forbidden, NotFound, Rejected, ShapeError
+from collector.errors import Forbidden, NotFound, Rejected, ShapeError, Unauthorized
 from collector.fields import Json, integer, items, mapping, required_text, text
 from collector.ledger import CALLING_NODES, Models, Telling, graph_models
 from collector.pull import endpoints
@@ -32,6 +33,7 @@ from collector.pull.parse import (
     leaf_facts,
     message_facts,
     rating_fact,
+    service_rating_fact,
 )
 from collector.pull.walk import Ask, Page, cursored, listed, numbered
 from collector.records import (
@@ -48,6 +50,8 @@ from collector.records import (
     SetAside,
     User,
 )
+
+log = structlog.get_logger()
 
 Told = TypeVar("Told", bound=Record)
 
@@ -287,15 +291,15 @@ class Reader:
             return Step([self._again(message, status=STALE, is_final=False)])
         return Step(self._message(raw, app, conversation))
 
-    async def ratings(self, app: App, known: Iterable[Feedback]) -> Step:
+    async def ratings(self, app: App, known: Iterable[Feedback], key: str | None = None) -> Step:
         """All ratings of an app's messages; those of `known` that were taken back are told as withdrawn.
 
-        Dify keeps no trace of a withdrawn rating, and forgets ratings of messages it cleaned away: only those count
-        as withdrawn whose message is still there.
+        A `key` of the app opens its service API, which tells when a rating was changed; else, and where the key is not
+        taken, the console's export is read. Dify keeps no trace of a withdrawn rating, and forgets ratings of messages
+        it cleaned away: only those count as withdrawn whose message is still there.
         """
-        body = await self.console.get(endpoints.FEEDBACK, {"format": "json"}, app_id=app.id)
-        telling = self._telling(app.id)
-        step = self._parsed(listed(body, "feedback_data"), lambda raw: [rating_fact(raw, telling)], "feedback", app.id)
+        step = await self._service_ratings(app, key) if key else None
+        step = step or await self._exported_ratings(app)
         told = {fact.id for fact in step.records if isinstance(fact, Feedback)}
         if step.parse_failures:
             return step
@@ -305,6 +309,29 @@ class Reader:
                 if await self._is_withdrawn(rating, app):
                     step.records.append(self._again(rating, rating=WITHDRAWN))
         return step
+
+    async def _service_ratings(self, app: App, key: str) -> Step | None:
+        """None where the service API cannot be asked."""
+        telling, found = self._telling(app.id), Step(requests=0)
+        while True:
+            found.requests += 1
+            params = {"page": str(found.requests), "limit": str(endpoints.MOST_RATINGS)}
+            try:
+                raws = listed(await self.console.service(endpoints.SERVICE_FEEDBACK, params, key))
+            except (Unauthorized, Forbidden, NotFound, Rejected) as error:
+                log.warning("app key not taken", app=app.name, problem=str(error), next="look at dify_app_keys")
+                return None
+            step = self._parsed(raws, lambda raw: [service_rating_fact(raw, telling)], "feedback", app.id)
+            found.records += step.records
+            found.marks += step.marks
+            found.parse_failures += step.parse_failures
+            if len(raws) < endpoints.MOST_RATINGS:
+                return found
+
+    async def _exported_ratings(self, app: App) -> Step:
+        body = await self.console.get(endpoints.FEEDBACK, {"format": "json"}, app_id=app.id)
+        telling = self._telling(app.id)
+        return self._parsed(listed(body, "feedback_data"), lambda raw: [rating_fact(raw, telling)], "feedback", app.id)
 
     def _learn(self, raws: Iterable[Json]) -> None:
         for raw in raws:

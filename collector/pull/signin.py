@@ -33,7 +33,8 @@ class Access:
     """Where Dify is and who we are: exactly one of admin key, e-mail with password, or a fixed token.
 
     `path_prefix` stands before `/console/api` where a portal proxies Dify. `version` is Dify's, for portals that
-    take the X-Version header away; else it is read from there. Raises SettingsError when this cannot sign in.
+    take the X-Version header away; else it is read from there. `app_keys` open the service API of their apps. Raises
+    SettingsError when this cannot sign in.
     """
 
     url: str
@@ -44,6 +45,7 @@ class Access:
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     version: str | None = None
+    app_keys: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if "@" in self.url:
@@ -68,8 +70,17 @@ class Access:
     @property
     def api(self) -> str:
         """The address every console path is put behind."""
+        return f"{self._before}/console/api"
+
+    @property
+    def service(self) -> str:
+        """The address every path of the service API is put behind."""
+        return f"{self._before}/v1"
+
+    @property
+    def _before(self) -> str:
         prefix = self.path_prefix.strip("/")
-        return f"{self.url.rstrip('/')}{'/' + prefix if prefix else ''}/console/api"
+        return f"{self.url.rstrip('/')}{'/' + prefix if prefix else ''}"
 
     @property
     def has_login(self) -> bool:

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from collector.access import Scope
-from collector.settings.source import SIGN_IN, UNNAMED, DifySource, SignIn, sign_in_fault
+from collector.settings.source import SIGN_IN, UNNAMED, DifySource, SignIn, several, sign_in_fault
 from collector.settings.written import (
     AccountName,
     Address,
@@ -57,6 +57,16 @@ SIGN_IN_FIELDS = tuple(f"dify_{name}" for name in SIGN_IN)
 
 def _field(default: object, unit: str, help: str, *, example: str = "", **limits: Any) -> Any:
     return Field(default, description=help, json_schema_extra={"unit": unit, "example": example}, **limits)
+
+
+def _keep(facts: str) -> Any:
+    return _field(
+        None,
+        "span",
+        f"Age at which {facts} go; default: never. Totals by quarter hour, and users, stay for ever; percentiles, and "
+        "what is asked by user, conversation or payer, know only what is still there.",
+        example="400d",
+    )
 
 
 class Settings(BaseModel):
@@ -94,6 +104,13 @@ class Settings(BaseModel):
     dify_password: SecretStr | None = _field(None, "secret", "Password of dify_email.", min_length=1)
     dify_token: SecretStr | None = _field(
         None, "secret", "A console access token, used as it is and never renewed.", min_length=1
+    )
+    dify_app_keys: SecretStr | None = _field(
+        None,
+        "secret",
+        "Keys of apps (app-…), apart by commas or lines. Feedback of these apps is read by their service API, with the "
+        "time of every change; of others by the console's export. Dify notes such a key as used by that.",
+        min_length=1,
     )
     dify_version: VersionText | None = _field(
         None,
@@ -180,6 +197,15 @@ class Settings(BaseModel):
         example="5000",
         gt=0,
     )
+
+    keep_runs: Span | None = _keep("runs")
+    keep_node_executions: Span | None = _keep("node executions")
+    keep_model_calls: Span | None = _keep("model calls")
+    keep_messages: Span | None = _keep("messages")
+    keep_requests: Span | None = _keep("requests the tap saw")
+    keep_retrievals: Span | None = _keep("retrievals")
+    keep_portal_events: Span | None = _keep("portal events")
+    keep_pulls: Span | None = _keep("our own pulls")
 
     payers: Text | None = _field(
         None,
@@ -332,6 +358,7 @@ class Settings(BaseModel):
             name=UNNAMED,
             url=self.dify_url if is_asked else None,
             path_prefix=self.dify_path_prefix,
+            app_keys=self.dify_app_keys,
             version=self.dify_version,
             broker_url=self.broker_url,
             broker_cache_url=self.broker_cache_url,
@@ -382,7 +409,8 @@ class Settings(BaseModel):
         """The values that no log line may show."""
         values = (getattr(self, name) for name in SECRETS)
         own = (value.get_secret_value() for value in values if value is not None)
-        return (*own, *(secret for source in self.dify for secret in source.secrets))
+        keys = several(self.dify_app_keys)
+        return (*own, *keys, *(secret for source in self.dify for secret in source.secrets))
 
     def origin(self, name: str) -> str:
         """Who set a field: "default", "environment variable DIFY_METRIC_RETRIES", "dify-metric.toml line 3"."""

@@ -36,6 +36,7 @@ class DifySource(BaseModel):
     email: Text | None = None
     password: Secret | None = None
     token: Secret | None = None
+    app_keys: Secret | None = None
     version: VersionText | None = None
     pull_interval: Span | None = None
     pull_concurrency: Annotated[int, Field(ge=1, le=32)] | None = None
@@ -85,15 +86,21 @@ class DifySource(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """The values that no log line may show."""
         values = (getattr(self, name) for name in SOURCE_SECRETS)
-        return tuple(value.get_secret_value() for value in values if value is not None)
+        given = (value.get_secret_value() for value in values if value is not None)
+        return (*given, *several(self.app_keys))
 
     def __str__(self) -> str:
         return self.name
 
 
 SIGN_IN = ("admin_key", "workspace_id", "email", "password", "token")
-SOURCE_SECRETS = ("admin_key", "password", "token", "broker_url", "broker_cache_url", "database_url")
+SOURCE_SECRETS = ("admin_key", "password", "token", "app_keys", "broker_url", "broker_cache_url", "database_url")
 """Fields that are never shown, and may be given as `<name>_file`."""
+
+
+def several(secret: SecretStr | None) -> tuple[str, ...]:
+    """The secrets of a text that holds several, apart by commas, blanks or lines."""
+    return tuple(secret.get_secret_value().replace(",", " ").split()) if secret else ()
 
 
 def sign_in_fault(given: set[str], prefix: str = "", *, has_database: bool = False) -> str | None:

@@ -7,7 +7,7 @@ of it is stored, or nothing. Putting a batch twice changes nothing. Nothing here
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -18,6 +18,7 @@ from collector.bill_lines import ClosedPeriod
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import Mark, Record, Stored
+from collector.rollups import Drift
 
 Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
 
@@ -66,6 +67,26 @@ class Store(Protocol):
     def set_keys(self, keys: Iterable[Key]) -> None:
         """Keep these keys in table `access_key`, in place of those before. Does not wait for a batch."""
 
+    def settle_rollups(self, *, everything: bool = False) -> int:
+        """Make rollups (`collector.rollups`) anew where batches have touched their facts; how many steps that were.
+
+        Steps that no batch touched since the last call, or with `everything` all. Batches get their turn in between.
+        Until a step is made anew it is read from the facts. Raises StoreError.
+        """
+
+    def check_rollups(self, *, repair: bool = False) -> list[Drift]:
+        """Work every step out again and compare: the steps that do not say what the facts say. Reads everything.
+
+        With `repair` they are made anew from the facts. Raises StoreError.
+        """
+
+    def retire(self, ages: Mapping[str, timedelta], now: datetime) -> dict[str, int]:
+        """Remove the facts of days older than the age of their table; how many went, by table. Rollups stay.
+
+        Days that were told of in the last week stay too. Facts of a day that went are not taken in again: they count as
+        known. Raises StoreError.
+        """
+
     def close_period(self, closed: ClosedPeriod, lines: pa.Table) -> None:
         """Keep a billing period with its lines (`collector.bill_lines.LINES`): all of it, or nothing.
 
@@ -74,6 +95,12 @@ class Store(Protocol):
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""
+
+    def export_parquet(self, folder: str | Path) -> dict[str, int]:
+        """Write every table as a Parquet file of its name, all of one moment, while others read and write.
+
+        `folder` must not exist yet. Rows by table. Raises StoreError.
+        """
 
     def close(self) -> None:
         """Finish what is being written and let go of the file."""

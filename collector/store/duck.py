@@ -8,6 +8,7 @@ because they were not told again.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,23 @@ from collector.access import EVERYTHING, Key, Sight
 from collector.bill_lines import ClosedPeriod
 from collector.errors import StoreError
 from collector.payers import PayerSpan
-from collector.records import MOST_SET_ASIDE, ApiKey, Mark, Message, ModelCall, Reach, Record, Run, SetAside, Stored
-from collector.store import Parameters, Readings, columns, estimates, keys, merge, migrations
+from collector.records import (
+    MOST_SET_ASIDE,
+    ApiKey,
+    Mark,
+    Message,
+    ModelCall,
+    Reach,
+    Record,
+    Request,
+    Run,
+    SetAside,
+    Stored,
+)
+from collector.rollups import Drift
+from collector.store import Parameters, Readings, columns, estimates, keys, merge, migrations, retirement
+from collector.store.rollup import Rollups
+from collector.store.rollup_check import drifts
 from collector.store.seen import Seen
 from collector.store.session import Session, connect, quoted, telling
 from collector.store.tables import ID_CRC, Table
@@ -41,6 +57,8 @@ class _Merged:
     told: pa.Table
     new: pa.Table
     changed: int = 0
+    refused: int = 0  # of days whose facts have gone
+    written: tuple[pa.ChunkedArray, ...] = ()  # when the facts that were written began, before and after
 
 
 class DuckStore:
@@ -58,6 +76,7 @@ class DuckStore:
     ) -> None:
         self._path = path
         self._writing, self._counting, self._keying = threading.Lock(), threading.Lock(), threading.Lock()
+        self._rollups = Rollups()
         self._writer = connect(
             path, read_only=read_only, memory_limit=memory_limit, threads=threads, temp_directory=temp_directory
         )
@@ -67,6 +86,7 @@ class DuckStore:
                     migrations.require_latest(self._writer)
                 else:
                     migrations.migrate(self._writer, now)
+                self._rollups.prepare(self._writer, read_only=read_only)
         except StoreError:
             self._writer.close()
             raise
@@ -149,6 +169,44 @@ class DuckStore:
             for row in rows:
                 session.run(f"INSERT INTO access_key VALUES ({', '.join('?' * len(row))})", row)
 
+    def settle_rollups(self, *, everything: bool = False) -> int:
+        """Make anew what batches have touched, some steps at a time; how many steps that were."""
+        with self._writing, telling(self._path):
+            windows = self._rollups.due(self._writer, everything=everything)
+        for window in windows:
+            with self._writing:
+                with telling(self._path), self._writer.transaction():
+                    self._rollups.rebuild(self._writer, window)
+                self._rollups.rebuilt(window)
+        return sum(len(window.steps) for window in windows)
+
+    def check_rollups(self, *, repair: bool = False) -> list[Drift]:
+        """The steps of rollups that do not say what the facts say; with `repair` they are made anew."""
+        with self._reading() as session:
+            found = list(drifts(session))
+        if repair and found:
+            with self._writing, telling(self._path):
+                with self._writer.transaction():
+                    marks = self._rollups.doubt(self._writer, found)
+                self._rollups.marked(marks)
+            self.settle_rollups(everything=True)
+        return found
+
+    def retire(self, ages: Mapping[str, timedelta], now: datetime) -> dict[str, int]:
+        """Remove facts of days that are older than the age of their table; how many, by table."""
+        gone: dict[str, int] = {}
+        with self._reading() as session:
+            days = retirement.due(session, ages, now, self.counting_since)
+        for facts, day in days:
+            with self._writing, telling(self._path):
+                if self._rollups.is_marked(facts, day):
+                    continue
+                with self._writer.transaction():
+                    number = retirement.retire(self._writer, facts, day, self.counting_since)
+                self._rollups.retired(facts, day)
+                gone[facts] = gone.get(facts, 0) + number
+        return gone
+
     def close_period(self, closed: ClosedPeriod, lines: pa.Table) -> None:
         """Keep a billing period with its lines, beside a batch that is being written."""
         row = msgspec.structs.astuple(closed)
@@ -172,6 +230,24 @@ class DuckStore:
                 session.run("DETACH copied")
         part.rename(target)
 
+    def export_parquet(self, folder: str | Path) -> dict[str, int]:
+        """Write every table as a Parquet file of its name, all of one moment; rows by table."""
+        target = Path(folder)
+        if target.exists() or not target.parent.is_dir():
+            raise StoreError(f"export {target}: wanted the path of a new folder in one that exists")
+        part = target.with_name(target.name + ".part")
+        part.mkdir()
+        rows = {}
+        try:
+            with self._reading() as session, session.transaction():
+                for (table,) in session.run("SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1"):
+                    ((rows[table],),) = session.run(f"COPY {table} TO {quoted(str(part / table) + '.parquet')}")
+            part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        return rows
+
     def close(self) -> None:
         """Wait for the writer, then let go of the file."""
         with self._writing:
@@ -179,17 +255,26 @@ class DuckStore:
             self._writer.close()
 
     def _put(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Mark]) -> Stored:
-        with self._writing, telling(self._path), self._writer.transaction():
+        with self._writing:
+            return self._put_alone(batch, watermarks)
+
+    def _put_alone(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Mark]) -> Stored:
+        with telling(self._path), self._writer.transaction():
             merged = {table.record: self._merge(table, rows) for table, rows in batch if len(rows)}
             calls, runs, messages = (merged.get(kind) for kind in (ModelCall, Run, Message))
             gone = estimates.settle(
                 self._writer, calls and calls.told, runs and runs.told, messages and messages.told, SLACK
             )
-            keys.settle(self._writer, merged[ApiKey].new if ApiKey in merged else None)
+            named = keys.settle(self._writer, merged[ApiKey].new if ApiKey in merged else None)
             self._advance(watermarks)
-        facts = sum(len(kind.told) for kind in merged.values())
+            written = {kind.table: each.written for kind, each in merged.items()}
+            written[ModelCall.table] = (*written.get(ModelCall.table, ()), gone["created_at"])
+            written[Request.table] = (*written.get(Request.table, ()), *named)
+            marks = self._rollups.mark(self._writer, written)
+        self._rollups.marked(marks)
+        facts = sum(len(kind.told) + kind.refused for kind in merged.values())
         # An estimate told again after the real calls replaced it is no news.
-        new = sum(len(kind.new) for kind in merged.values()) - _among(calls and calls.new, gone)
+        new = sum(len(kind.new) for kind in merged.values()) - _among(calls and calls.new, gone["id"])
         changed = sum(kind.changed for kind in merged.values())
         return Stored(new=new, changed=changed, known=facts - new - changed)
 
@@ -199,26 +284,32 @@ class DuckStore:
 
     def _merge(self, table: Table, rows: pa.Table) -> _Merged:
         """Bring the facts of a batch together with the stored ones of the same keys, and write what changed."""
-        told = merge.fold(table, rows)
+        folded = told = merge.fold(table, rows)
+        if table.is_dated:
+            told = self._rollups.taken(table.name, told)
+        refused = len(folded) - len(told)
         stored = self._stored(table, told)
         if not len(stored):
             self._insert(table, told)
-            return _Merged(told, told)
+            return _Merged(told, told, refused=refused, written=_begun(told))
         place = pc.index_in(told["id"], value_set=stored["id"].combine_chunks())
         new, again = told.filter(pc.is_null(place)), told.filter(pc.is_valid(place))
         stored = stored.take(place.drop_null())
         blend = merge.blend(table, stored, again)
         is_written = pc.or_(blend.is_changed, blend.is_heavier)
-        self._delete(table, stored.filter(is_written))
-        self._insert(table, pa.concat_tables([new, blend.rows.filter(is_written)]))
-        return _Merged(told, new, blend.is_changed.true_count)
+        before, after = stored.filter(is_written), pa.concat_tables([new, blend.rows.filter(is_written)])
+        self._delete(table, before)
+        self._insert(table, after)
+        return _Merged(told, new, blend.is_changed.true_count, refused, (*_begun(before), *_begun(after)))
 
     def _stored(self, table: Table, told: pa.Table) -> pa.Table:
         """The stored rows of the facts told, and their `place`; a fact without an instant is looked for everywhere."""
         if not table.is_dated:
             return self._found(table, told, "TRUE")
-        is_dated = pc.is_valid(told["created_at"])
-        dated, undated = told.filter(is_dated), told.filter(pc.invert(is_dated))
+        dated, undated = told, told.slice(0, 0)
+        if told["created_at"].null_count:
+            is_dated = pc.is_valid(told["created_at"])
+            dated, undated = told.filter(is_dated), told.filter(pc.invert(is_dated))
         found = []
         if len(dated):
             span = pc.min_max(dated["created_at"]).as_py()
@@ -232,15 +323,10 @@ class DuckStore:
         # Places first, rows then: to read whole rows while looking for their keys takes longer. A stranger with the
         # same CRC among them does no harm: `_merge` goes by id.
         schema = table.stored_schema
+        places = f"SELECT rowid FROM {table.name} SEMI JOIN told USING ({ID_CRC}) WHERE {bound}"
+        sql = f"SELECT {', '.join(schema.names)}, rowid AS place FROM {table.name} WHERE rowid IN ({places})"
         with self._writer.showing(told=told.select([ID_CRC])):
-            sql = f"SELECT rowid AS place FROM {table.name} SEMI JOIN told USING ({ID_CRC}) WHERE {bound}"
-            places = self._writer.arrow(sql, parameters)
-        if not len(places):
-            return schema.append(_PLACE).empty_table()
-        with self._writer.showing(places=places):
-            names = ", ".join(schema.names)
-            sql = f"SELECT {names}, rowid AS place FROM {table.name} WHERE rowid IN (SELECT place FROM places)"
-            return self._writer.arrow(sql).cast(schema.append(_PLACE))
+            return self._writer.arrow(sql, parameters).cast(schema.append(_PLACE))
 
     def _insert(self, table: Table, rows: pa.Table) -> None:
         if len(rows):
@@ -309,5 +395,9 @@ def _in_time(rows: pa.Table) -> pa.Table:
     return rows if is_sorted else rows.take(pc.sort_indices(at))
 
 
-def _among(facts: pa.Table | None, ids: pa.Array) -> int:
+def _begun(rows: pa.Table) -> tuple[pa.ChunkedArray, ...]:
+    return (rows["created_at"],) if "created_at" in rows.column_names else ()
+
+
+def _among(facts: pa.Table | None, ids: pa.ChunkedArray) -> int:
     return len(facts.filter(pc.is_in(facts["id"], value_set=ids))) if facts is not None else 0

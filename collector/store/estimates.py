@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 from collector.store.columns import EVER, NEVER, around
 from collector.store.session import Session
 
+_NONE = pa.schema([("id", pa.string()), ("created_at", pa.timestamp("us", tz="UTC"))]).empty_table()
+
 _NAMED = """
 SELECT rowid AS place, id, run_id, message_id, created_at, finished_at FROM model_call
 WHERE is_estimate AND (run_id IN (SELECT id FROM named_runs) OR message_id IN (SELECT id FROM named_messages))
@@ -35,13 +37,13 @@ WHERE known.run_id IS NOT NULL GROUP BY place
 """
 
 _OUTLIVED = f"""
-WITH estimate AS (SELECT place, id, run_id, message_id FROM named_estimates),
+WITH estimate AS (SELECT place, id, run_id, message_id, created_at FROM named_estimates),
 told AS (
     SELECT id, run_id, message_id, is_estimate FROM model_call
     WHERE tokens IS NOT NULL AND {_NEAR}
       AND (run_id IN (SELECT run_id FROM estimate) OR message_id IN (SELECT message_id FROM estimate))
 )
-SELECT place, id FROM estimate
+SELECT place, id, created_at FROM estimate
 WHERE run_id IN (SELECT run_id FROM told WHERE NOT is_estimate)
    OR message_id IN (SELECT message_id FROM told WHERE NOT is_estimate)
    OR run_id IN (SELECT r.id FROM run r WHERE r.leaves_known AND r.id IN (SELECT run_id FROM estimate) AND {_NEAR})
@@ -52,10 +54,10 @@ WHERE run_id IN (SELECT run_id FROM told WHERE NOT is_estimate)
 
 def settle(
     session: Session, calls: pa.Table | None, runs: pa.Table | None, messages: pa.Table | None, slack: timedelta
-) -> pa.Array:
-    """Remove the estimates that were outlived; their ids."""
+) -> pa.Table:
+    """Remove the estimates that were outlived: their `id` and `created_at`."""
     if not session.run("SELECT 1 FROM model_call WHERE is_estimate LIMIT 1"):
-        return pa.array([], pa.string())
+        return _NONE
     named = {
         "named_runs": _ids((calls, "run_id"), (runs, "id"), (messages, "run_id")),
         "named_messages": _ids((calls, "message_id"), (runs, "message_id"), (messages, "id")),
@@ -67,12 +69,12 @@ def settle(
         with session.showing(**named):
             estimates = session.arrow(_NAMED)
     if not len(estimates):
-        return pa.array([], pa.string())
+        return _NONE
     with session.showing(named_estimates=estimates):
         outlived = session.arrow(_OUTLIVED, _bounds(estimates, slack))
     with session.showing(outlived=outlived):
         session.run("DELETE FROM model_call WHERE rowid IN (SELECT place FROM outlived)")
-    return outlived["id"].combine_chunks()
+    return outlived.select(_NONE.column_names)
 
 
 def _link(session: Session, estimates: pa.Table, slack: timedelta) -> None:

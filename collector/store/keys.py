@@ -25,6 +25,10 @@ OwnersOf: TypeAlias = Callable[[Sequence[str]], Mapping[str, Owner]]
 
 OWNERS = "SELECT fingerprint, app_id, workspace_id FROM api_key WHERE app_id IS NOT NULL AND fingerprint IN ?"
 
+_NAMELESS = """
+SELECT request.created_at FROM request JOIN named ON request.key_fingerprint = named.fingerprint
+WHERE request.app_id IS NULL
+"""
 _NAMED = """
 UPDATE request SET app_id = named.app_id, workspace_id = coalesce(request.workspace_id, named.workspace_id)
 FROM named WHERE request.app_id IS NULL AND request.key_fingerprint = named.fingerprint
@@ -50,13 +54,17 @@ def with_apps(records: Iterable[Record], owners_of: OwnersOf) -> Iterable[Record
     return [_named(record, known) for record in batch]
 
 
-def settle(session: Session, keys: pa.Table | None) -> None:
-    """Give requests stored without an app theirs, where the keys of a batch, already stored, were not known before."""
+def settle(session: Session, keys: pa.Table | None) -> tuple[pa.ChunkedArray, ...]:
+    """Give requests stored without an app theirs, where the keys of a batch, already stored, were not known before:
+    when those requests began."""
     if keys is None or not len(keys):
-        return
+        return ()
     named = keys.select(["fingerprint", "app_id", "workspace_id"]).filter(pc.is_valid(keys["app_id"]))
     with session.showing(named=named):
-        session.run(_NAMED)
+        begun = session.arrow(_NAMELESS)["created_at"]
+        if len(begun):
+            session.run(_NAMED)
+    return (begun,)
 
 
 def _named(record: Record, known: Mapping[tuple[str, str], Owner]) -> Record:

@@ -49,7 +49,7 @@ def fold(table: Table, rows: pa.Table) -> pa.Table:
     crcs = pa.array(list(map(crc32, rows["id"].cast(pa.binary()).to_pylist())), pa.uint32())
     own = [crcs, pa.nulls(len(rows), table.stored_schema.field(WEIGHTS).type)]
     folded = pa.table([*rows.combine_chunks().columns, *own], schema=table.stored_schema)
-    while len(pc.unique(folded["id"])) < len(folded):
+    while _is_doubled(folded[ID_CRC]) and _is_doubled(folded["id"]):
         first, second, alone = _pairs(folded["id"].to_pylist())
         paired = blend(table, folded.take(first), folded.take(second)).rows
         folded = pa.concat_tables([folded.take(alone), paired]).combine_chunks()
@@ -153,6 +153,10 @@ def _packed(table: Table, columns: Columns, weights: Columns) -> pa.Table:
     kept = [list(maps[place].items()) if place in maps else None for place in range(len(own))]
     schema = table.stored_schema
     return pa.table(columns | {WEIGHTS: pa.array(kept, schema.field(WEIGHTS).type)}, schema=schema)
+
+
+def _is_doubled(keys: pa.ChunkedArray) -> bool:
+    return len(pc.unique(keys)) < len(keys)
 
 
 def _pairs(ids: list[str]) -> tuple[Array, Array, Array]:

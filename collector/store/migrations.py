@@ -599,6 +599,30 @@ MIGRATIONS = (
     Migration(11, "an app says how many of its runs are missing", ("ALTER TABLE app ADD COLUMN missing_runs BIGINT",)),
     Migration(
         12,
+        "facts are rolled up, and which days have lost their facts is kept",
+        (
+            "CREATE TABLE rollup_kept (facts VARCHAR PRIMARY KEY, digest VARCHAR NOT NULL)",
+            """
+            CREATE TABLE rollup_mark (
+              facts VARCHAR NOT NULL,
+              level VARCHAR NOT NULL,
+              starts_at TIMESTAMPTZ NOT NULL
+            )
+            """,
+            """
+            CREATE TABLE retired_day (
+              facts VARCHAR NOT NULL,
+              starts_at TIMESTAMPTZ NOT NULL,
+              app_id VARCHAR,
+              workspace_id VARCHAR,
+              origin VARCHAR,
+              number BIGINT NOT NULL
+            )
+            """,
+        ),
+    ),
+    Migration(
+        13,
         "closed billing periods are kept with their lines",
         (
             """

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from collector.access import Sight
+from collector.rollups import ROLLUPS, Level
 from collector.store.session import Session, quoted
 
 MOST_IDLE = 64
@@ -37,6 +38,7 @@ _WORKSPACES_OF = "workspace_id IN (SELECT workspace_id FROM {{app}} WHERE {colum
 _OWN = "workspace_id IN ({values})"
 
 _OF_APP = Bounds("app_id IN ({values})", f"{_OWN} OR workspace_id IS NULL AND {_BY_WORKSPACE}", _BY_ORIGIN)
+_OF_APP_OR_DIFY = Bounds(_OF_APP.apps, _OF_APP.workspaces, f"origin IN ({{values}}) OR origin IS NULL AND {_BY_ORIGIN}")
 _OF_WORKSPACE = Bounds(None, _OWN, _WORKSPACES_OF.format(column="origin"))
 
 # How far the streams of a whole workspace or Dify have come says something about the facts of each of its apps.
@@ -75,6 +77,10 @@ TABLES = {
     "dify_release": Bounds(
         _WORKSPACES_OF.format(column="id"), f"{_OWN} OR workspace_id IS NULL", _WORKSPACES_OF.format(column="origin")
     ),
+    # Which steps of which rollup must be read from the facts, and how many facts of whom are kept no longer.
+    "rollup_kept": Bounds("TRUE", "TRUE", "TRUE"),
+    "rollup_mark": Bounds("TRUE", "TRUE", "TRUE"),
+    "retired_day": _OF_APP_OR_DIFY,
     # Only ever joined to a fact that is seen.
     "payer_span": Bounds("TRUE", "TRUE", "TRUE"),
     "bill_line": _OF_APP,
@@ -84,7 +90,13 @@ TABLES = {
     "milestone": Bounds(),
     "schema_version": Bounds(),
 }
-"""Every table of the file."""
+TABLES |= {
+    rollup.table(level, told): TABLES[rollup.facts]
+    for rollup in ROLLUPS
+    for level in Level
+    for told in (None, *rollup.told)
+}
+"""Every table of the file; a rollup shows of whom its facts do."""
 
 
 class Seen:

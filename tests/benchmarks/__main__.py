@@ -1,8 +1,9 @@
 """`python -m tests.benchmarks [WORD]`: run all benchmarks, or those whose module or figures hold the word.
 
-Every module of this folder but `figure` is one. It is run in a process of its own, `python -m tests.benchmarks.<name>`,
-and its `figure` lines are kept in results.json beside the machine and the versions they were measured with. A module
-that fails keeps its older figures, and makes the whole fail in the end.
+Every module of this folder but `figure` and `table` is one. It is run in a process of its own, with
+`python -m tests.benchmarks.<name>`, and its `figure` lines are kept in results.json beside the machine and the versions
+they were measured with; the table of the README is made anew. A module that fails keeps its older figures, and makes
+the whole fail in the end.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.figure import Figure, parse
+from tests.benchmarks.table import with_table
 
 HERE = Path(__file__).parent
-NO_BENCHMARKS = {"__init__", "__main__", "figure"}
+NO_BENCHMARKS = {"__init__", "__main__", "figure", "table"}
 
 COMPARED = ("duckdb", "fastapi", "httptools", "httpx", "httpx-sse", "msgspec", "prometheus-client", "pyarrow", "uvloop")
 """Distributions whose version a figure depends on."""
@@ -86,6 +88,8 @@ def main(only: str = "", folder: Path = HERE) -> int:
             continue
         kept[name] = entry(figures, datetime.now(UTC))
         results.write_text(json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+        if (page := folder.parents[1] / "README.md").exists():
+            page.write_text(with_table(page.read_text(), kept))
     if failed:
         print("failed: " + ", ".join(failed), file=sys.stderr)
     return 1 if failed else 0

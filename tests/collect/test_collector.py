@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from collector.collect.collector import Collector, Options, collect
 from collector.errors import StoreError
+from collector.pull.console import Access, Console
 from collector.records import App, Conversation, Feedback, Message, ModelCall, NodeExecution, Pull, Run, User
 from tests.collect.shelf import Shelf
 from tests.pull.doors import answer, page
@@ -397,6 +398,50 @@ async def test_a_rating_taken_back_is_withdrawn_and_one_cleaned_away_is_not():
     }
 
 
+async def test_ratings_of_an_app_whose_key_we_have_come_from_its_service_api_with_the_time_of_their_change():
+    rated = [AMessage(f"m{n}", ratings={"user": "like"}) for n in range(130)]
+    dify = SmallDify(AnApp("shop", "chat", talks=[ATalk("t", rated)], key="app-1"), AnApp("other", "chat", key="app-2"))
+    store, watch = Shelf(), Watch()
+    access = Access(url="http://dify.test", admin_key="key", workspace_id="w1", app_keys=("app-of-nobody", "app-1"))
+    async with Console(access, retries=0, transport=httpx.MockTransport(dify)) as console:
+        collector = Collector(console, store.put, store.rows, store.watermark, options=Options(), clock=watch)
+        await collector.collect()
+        assert dify.times("feedbacks/export") == 2  # which key is whose is told in this pass
+        watch.now += timedelta(minutes=20)
+        await collector.collect()
+        assert dify.times("/v1/app/feedbacks") == 2  # pages
+        assert dify.times("shop/feedbacks/export") == 1
+        assert dify.times("other/feedbacks/export") == 2
+        found = store.of(Feedback)
+        assert len(found) == 130
+        assert found["m7/user"].updated_at == datetime(2026, 11, 20, 11, 59, tzinfo=UTC)
+
+        rated[7].ratings.clear()
+        watch.now += timedelta(minutes=20)
+        await collector.collect()
+        assert store.of(Feedback)["m7/user"].rating == "withdrawn"
+        await collector.aclose()
+
+
+async def test_where_a_key_is_refused_the_export_is_read():
+    dify = SmallDify(
+        AnApp("shop", "chat", talks=[ATalk("t", [AMessage("m", ratings={"admin": "dislike"})])], key="app-1")
+    )
+    dify.faults["/v1/"] = lambda: httpx.Response(401, json={"code": "unauthorized"})
+    store, watch = Shelf(), Watch()
+    access = Access(url="http://dify.test", admin_key="key", workspace_id="w1", app_keys=("app-1",))
+    async with Console(access, retries=0, transport=httpx.MockTransport(dify)) as console:
+        collector = Collector(console, store.put, store.rows, store.watermark, options=Options(), clock=watch)
+        for _ in range(2):
+            pulls = await collector.collect()
+            watch.now += timedelta(minutes=20)
+        await collector.aclose()
+    assert dify.times("/v1/") == 1
+    assert dify.times("feedbacks/export") == 2
+    assert not errors(pulls)
+    assert store.of(Feedback)["m/admin"].rating == "dislike"
+
+
 # -- watermarks ------------------------------------------------------------------------------------------------------
 
 
@@ -455,7 +500,7 @@ async def test_a_first_walk_over_a_huge_app_goes_on_in_the_next_pass_and_news_co
     dify.apps["shop"].runs.append(ARun("new", watch.now, is_logged=False))
     await collector.collect()
     assert "new" in store.of(Run)
-    for _ in range(4):
+    for _ in range(6):
         await collector.collect()
 
     assert len(store.of(Run)) == 1001

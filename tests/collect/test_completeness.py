@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from collector.collect.collector import Collector, Options
-from collector.faces import rest
+from collector.faces.asking import Asker
 from collector.faces.rest_models import Asked
 from collector.records import App, Pull, Run
 from tests.builders import a_run
@@ -45,7 +45,7 @@ class Site:
 
     @property
     def flags(self) -> dict[str, int]:
-        return rest.answered(Asked(measure=["runs"]), self.store.rows, self.now).flags
+        return Asker(self.store.rows, self.now).answered(Asked(measure=["runs"])).flags
 
 
 @asynccontextmanager

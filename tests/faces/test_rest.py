@@ -37,6 +37,7 @@ async def test_a_question_is_answered_with_what_it_covers(client, facts):
         "watermark": "2026-11-20T12:00:00+00:00",
         "flags": {},
         "units": {"runs": "runs", "failed_runs": "runs"},
+        "from": "facts",
     }
 
 

@@ -33,6 +33,11 @@ class Facts:
             "person VARCHAR, department VARCHAR, cost_centre VARCHAR, place VARCHAR)"
         )
 
+        for table in ("rollup_kept", "rollup_mark", "retired_day"):
+            self._connection.execute(
+                f"CREATE TABLE {table} (facts VARCHAR, level VARCHAR, starts_at TIMESTAMPTZ, number BIGINT)"
+            )
+
     def put(self, *records: Record | Watermark) -> None:
         kinds: dict[str, list[dict[str, object]]] = {}
         for record in records:

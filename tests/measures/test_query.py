@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from collector.errors import QueryError
-from collector.measures import groups
-from collector.measures import query as asking
+from collector.measures import groups, reading
 from tests.builders import NOON, a_call, a_message, a_run, an_app
 from tests.measures.facts import DAY, period
 
@@ -205,7 +204,7 @@ def test_a_question_without_an_answer_names_the_field(facts, field, parts):
 
 def test_an_answer_nobody_could_read_is_refused(facts, monkeypatch):
     facts.put(*(a_run(id=f"r{n}", app_id=f"app{n}") for n in range(5)))
-    monkeypatch.setattr(asking, "MOST_GROUPS", 4)
+    monkeypatch.setattr(reading, "MOST_GROUPS", 4)
     monkeypatch.setattr(groups, "MOST_GROUPS", 4)
 
     with pytest.raises(QueryError, match="more than 4 rows"):
@@ -225,6 +224,7 @@ def test_an_answer_in_plain_values(facts):
         "watermark": None,
         "flags": {},
         "units": {"runs": "runs"},
+        "from": "facts",
     }
 
 

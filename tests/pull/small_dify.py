@@ -152,6 +152,7 @@ class AnApp:
     runs: list[ARun] = field(default_factory=list)
     talks: list[ATalk] = field(default_factory=list)
     at: datetime = NOON - timedelta(days=30)
+    key: str | None = None  # of its service API
 
     def told(self) -> dict[str, Any]:
         model = {"model": {"provider": "openai", "name": "gpt-4o"}, "created_at": seconds(self.at)}
@@ -179,12 +180,24 @@ class SmallDify:
         self.timezone = "America/New_York"
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.path.partition("/console/api")[2]
+        path = request.url.path.partition("/console/api")[2] or request.url.path
         self.before(path)
         self.asked.append(path)
-        assert request.headers["Authorization"] == "Bearer key"
+        is_served = path.startswith("/v1/")
+        assert is_served or request.headers["Authorization"] == "Bearer key"
         fault = next((self.faults[pattern] for pattern in self.faults if re.search(pattern, path)), None)
+        if is_served and not fault:
+            return self._served(request)
         return fault() if fault else self._route(path, dict(request.url.params))
+
+    def _served(self, request: httpx.Request) -> httpx.Response:
+        """The service API, of the app whose key is shown."""
+        assert request.url.path == "/v1/app/feedbacks"
+        app = next((a for a in self.apps.values() if request.headers["Authorization"] == f"Bearer {a.key}"), None)
+        if app is None or app.key is None:
+            return answer({"code": "unauthorized", "message": "Access token is invalid"}, 401)
+        page, limit = (int(request.url.params[name]) for name in ("page", "limit"))
+        return answer({"data": _service_ratings(app)[(page - 1) * limit : page * limit]})
 
     def times(self, pattern: str) -> int:
         """How often a path was asked for."""
@@ -242,7 +255,7 @@ class SmallDify:
             case ["statistics", _] | ["workflow", "statistics", _]:
                 return answer({"data": []})
             case ["api-keys"]:
-                return answer({"data": []})
+                return answer({"data": [{"id": f"key of {app.id}", "token": app.key}] if app.key else []})
             case ["feedbacks", "export"]:
                 return answer({"feedback_data": _ratings(app)})
         raise AssertionError(f"nobody should ask for {path}")
@@ -311,6 +324,25 @@ def _messages(app: AnApp, params: dict[str, str]) -> httpx.Response:
     limit = int(params["limit"])
     shown = [message.told(talk) for message in found[:limit]][::-1]
     return answer({"data": shown, "limit": limit, "has_more": len(found) > limit})
+
+
+def _service_ratings(app: AnApp) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"{row['message_id']} {row['feedback_source']}",
+            "app_id": app.id,
+            "conversation_id": row["conversation_id"],
+            "message_id": row["message_id"],
+            "rating": row["feedback_rating_raw"],
+            "content": "secret comment",
+            "from_source": row["feedback_source"],
+            "from_end_user_id": row["from_end_user_id"],
+            "from_account_id": None,
+            "created_at": row["feedback_date"].replace(" ", "T"),
+            "updated_at": "2026-11-20T11:59:00",
+        }
+        for row in _ratings(app)
+    ]
 
 
 def _ratings(app: AnApp) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from collector.app import Service
-from collector.faces import rest
+from collector.faces.asking import Asker
 from collector.faces.rest_models import Asked
 from collector.records import DATABASE
 from collector.settings.configuration import load_settings
@@ -49,7 +49,7 @@ def ours(service: Service) -> Days:
     found: Days = {}
     for measure in MEASURES:
         question = Asked(measure=[measure], by=["app_id"], grain="day", tz=REAL["timezone"], since="2026", until="2026")
-        answer = rest.answered(question, service.store.rows, AFTERWARDS).plain()
+        answer = Asker(service.store.rows, AFTERWARDS).answered(question).plain()
         for row in answer["rows"]:
             if (value := row[measure]) is not None:
                 found[row["app_id"], measure, row["time"][:10]] = Decimal(value) if measure == "dify_cost" else value

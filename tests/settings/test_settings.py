@@ -324,7 +324,7 @@ class TestDescription:
 
     def test_knows_which_fields_are_secret(self):
         assert set(SECRETS) == {
-            *("dify_admin_key", "dify_password", "dify_token"),
+            *("dify_admin_key", "dify_password", "dify_token", "dify_app_keys"),
             *("broker_url", "broker_cache_url", "database_url"),
             *("admin_token", "read_token", "ingest_token", "metrics_token"),
         }

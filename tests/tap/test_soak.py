@@ -1,4 +1,6 @@
-"""A hundred streams at a time that come and go, through a real tap: the short form of `make bench ONLY=tap_soak`."""
+"""A hundred streams at a time that come and go, through a real tap before a collector that is killed again and again:
+the short form of `make bench ONLY=tap_soak`.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,12 @@ from tests.servers.churn import Churn, tokens
 
 
 def test_what_was_told_to_the_end_is_told_once(tmp_path: Path):
-    soaked = asyncio.run(soak(100, 1.5, tmp_path, seed=3, pause_seconds=0.01))
+    soaked = asyncio.run(
+        soak(100, 4, tmp_path, seed=3, pause_seconds=0.02, up_seconds=(0.3, 0.6), down_seconds=(0.1, 0.3))
+    )
 
     assert soaked.faults() == []
+    assert soaked.outages
     assert len(soaked.churn.sent) > 100
     assert set(soaked.churn.ends) == {"whole", "left", "broken"}
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from collector import ledger
-from collector.faces import rest
+from collector.faces.asking import Asker
 from collector.faces.rest_models import Asked
 from collector.records import ModelCall, Record
 from collector.store import estimates
@@ -274,7 +274,8 @@ def sums(store: Shelf) -> Sums:
 
 def ask(store: Shelf, measures: tuple[str, ...], by: list[str], include_debug: bool) -> list[dict[str, Any]]:
     question = Asked(measure=list(measures), by=by, tz="UTC", include_debug=include_debug)
-    found: list[dict[str, Any]] = rest.answered(question, store.rows, NOON + timedelta(days=3)).plain()["rows"]  # type: ignore[assignment]
+    answer = Asker(store.rows, NOON + timedelta(days=3)).answered(question)
+    found: list[dict[str, Any]] = answer.plain()["rows"]  # type: ignore[assignment]
     return found
 
 
