@@ -2,7 +2,8 @@
 
 A period is a month in the price book's time zone. It is open while it lasts, settling when it is over (late facts still
 arrive), and closed when somebody closed it: then its lines are kept and do not change. What a closed period would be
-rated at today, less what was billed for it so far, is billed as corrections in the first period that is not closed.
+rated at today, less what was billed for it so far, is billed as corrections in the first period that is not closed;
+once facts of its days are gone because of their age, nothing of it is corrected any more.
 
 What comes in are `rows` and `arrow` of a store, `keep` (which stores a closed period with its lines, or nothing) and
 the price book; what goes out are lines, statements and differences. Periods are closed in their order, each once.
@@ -41,6 +42,15 @@ FROM bill_period ORDER BY starts_at
 _KEPT = f"SELECT {', '.join(LINES.names)} FROM bill_line WHERE period = $period ORDER BY corrects NULLS FIRST, id"
 
 
+_GONE = """
+SELECT count(DISTINCT starts_at) FROM retired_day
+WHERE starts_at < $until AND starts_at > $since - INTERVAL 1 DAY
+  AND (facts IN ('model_call', 'run', 'message')
+    OR facts = 'request' AND EXISTS (SELECT 1 FROM payer_span WHERE kind = 'key'))
+"""
+"""Days of a period that have lost calls, or what says who pays for these."""
+
+
 class Keep(Protocol):
     """A store's `close_period`."""
 
@@ -68,6 +78,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     is_intact: bool | None  # whether digest and seal are those of the kept lines; None: not closed
     before: list[Total]
     after: list[Total]
+    days_gone: int  # that have lost their facts to age: then a closed period cannot be rated anew, and stays as it is
     lines: pa.Table  # what came (or, below zero, went), by key; empty: nothing changed
 
 
@@ -144,7 +155,7 @@ class Bills:
             reported=statement.reported(told),
             calls=sum(row["calls"] for row in told),
             unmeasured=sum(row["unmeasured"] for row in told),
-            warnings=list(statement.price_doubts(lines, told)),
+            warnings=[*self._doubts(month), *statement.price_doubts(lines, told)],
         )
 
     def converted(self, name: str, currency: str) -> Converted:
@@ -170,6 +181,12 @@ class Bills:
                 return closed[name]
             month = self._month(name, book, closed)
             _check_closing(month, before, now)
+            if gone := self._days_gone(month.period):
+                raise QueryError(
+                    f"{name} cannot be closed: {gone} of its days have lost facts to their age; keep model calls, runs "
+                    "and messages (keep_model_calls, …) until their month is closed",
+                    field="period",
+                )
             lines = self._lines(month, book, closed)
             found = ClosedPeriod(
                 period=name,
@@ -191,14 +208,20 @@ class Bills:
     def difference(self, name: str, book: Book | None = None) -> Difference:
         """What a period was billed at, beside what it is rated at now, or by another book. Changes nothing.
 
-        Of a closed period its later corrections count as billed; what it corrects itself does not count.
+        Of a closed period its later corrections count as billed; what it corrects itself does not count. Raises
+        QueryError for another book where its facts are gone.
         """
         rate_by = book or self._book()
         closed = {each.period: each for each in self._closed()}
         month = self._month(name, rate_by, closed)
+        gone = self._days_gone(month.period)
         if month.closed is not None:
-            lines = rating.corrections(self._arrow, rate_by, month.period, name, name)
+            if gone and book is not None:
+                raise QueryError(
+                    f"{name} cannot be rated anew: {gone} of its days have lost facts to age", field="book"
+                )
             before = self._billed_for(name)
+            lines = LINES.empty_table() if gone else rating.corrections(self._arrow, rate_by, month.period, name, name)
         else:
             before = rating.rated(self._arrow, self._book(), month.period, name)
             lines = statement.between(before, rating.rated(self._arrow, rate_by, month.period, name))
@@ -208,6 +231,7 @@ class Bills:
             is_intact=self.is_intact(name) if month.closed is not None else None,
             before=statement.totals(before),
             after=statement.totals(pa.concat_tables([before, lines])),
+            days_gone=gone,
             lines=lines,
         )
 
@@ -242,8 +266,20 @@ class Bills:
         if last == month.period.start:  # the first period that is not closed bills what changed in those that are
             for name, each in closed.items():
                 period = Period(each.starts_at, each.ends_at, zone(each.timezone))
+                if self._days_gone(period):  # facts that are gone are no refund
+                    continue
                 found.append(rating.corrections(self._arrow, book, period, name, month.name))
         return pa.concat_tables(found)
+
+    def _doubts(self, month: _Month) -> list[str]:
+        gone = self._days_gone(month.period) if month.closed is None else 0
+        return (
+            [f"{gone} days have lost facts to their age: the bill is too small, and cannot be closed"] if gone else []
+        )
+
+    def _days_gone(self, period: Period) -> int:
+        ((number,),) = self._rows(_GONE, {"since": period.start, "until": period.end})
+        return int(cast(int, number))
 
     def _kept(self, name: str) -> pa.Table:
         return self._arrow(_KEPT, {"period": name}).cast(LINES)

@@ -28,6 +28,7 @@ from collector.bill_lines import KEY, LINES
 from collector.billing import rating
 from collector.billing.bills import Bills
 from collector.billing.book_file import parse_book
+from collector.errors import QueryError
 from collector.period import Period, zone
 from collector.records import ModelCall, Record
 from collector.store import open_store
@@ -225,6 +226,37 @@ def test_any_tampering_shows(tampering: str, moves_money: bool):
         assert found.is_intact is False
         assert (len(found.lines) > 0) is moves_money
         assert world.bills.is_intact("2026-02") is False, "what was closed later is sealed with what was closed before"
+
+
+def retired(world: World, ages: dict[str, timedelta]) -> None:
+    """Facts go by their age, as a service lets them."""
+    world.store.settle_rollups(everything=True)
+    gone = world.store.retire(ages, at(12, 30))
+    assert sum(gone.values()) > 0
+
+
+@pytest.mark.parametrize("facts", ["model_call", "run", "message"])
+def test_facts_that_are_gone_are_no_refund(facts: str):
+    with closing(World(january())) as world:
+        closed = world.bills.close("2026-01", "finance")
+        before = told(world.bills.lines("2026-02"))
+        retired(world, {facts: timedelta(days=340)})  # the first days of January
+        assert told(world.bills.lines("2026-02")) == before
+        assert told(world.bills.lines("2026-01"))
+        found = world.bills.difference("2026-01")
+        assert (found.is_intact, len(found.lines), found.days_gone > 0) == (True, 0, True)
+        with pytest.raises(QueryError, match="cannot be rated anew"):
+            world.bills.difference("2026-01", world.book)
+        assert world.bills.close("2026-01", "again") == closed
+
+
+def test_a_month_that_lost_facts_is_not_closed_as_if_it_were_whole():
+    with closing(World(january())) as world:
+        retired(world, {"model_call": timedelta(days=340)})
+        with pytest.raises(QueryError, match=r"cannot be closed: .* of its days have lost facts to their age"):
+            world.bills.close("2026-01", "finance")
+        (warning,) = world.bills.statement("2026-01").warnings
+        assert "have lost facts to their age: the bill is too small" in warning
 
 
 def modules() -> list[types.ModuleType]:
