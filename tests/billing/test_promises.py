@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import io
 import random
 import types
 import typing
@@ -18,6 +20,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +31,7 @@ from collector.bill_lines import KEY, LINES
 from collector.billing import rating
 from collector.billing.bills import Bills
 from collector.billing.book_file import parse_book
+from collector.billing.exports import Billed, Form, written
 from collector.errors import QueryError
 from collector.period import Period, zone
 from collector.records import ModelCall, Record
@@ -182,6 +186,19 @@ def test_a_closed_period_is_the_same_from_a_backup_elsewhere(tmp_path: Path):
         assert told(bills.lines("2026-01"), *LINES.names) == kept
         assert bills.is_intact("2026-01")
         assert bills.statement("2026-01").digest == closed.digest
+
+
+def test_whoever_has_the_file_can_work_out_the_digest_from_what_the_page_says():
+    with closing(World(january())) as world:
+        closed = world.bills.close("2026-01", "finance")
+        period, is_closed = world.bills.bounds("2026-01")
+        exported = written(Billed(world.bills.lines("2026-01"), period, "x", is_closed), Form.PARQUET)
+    rows = pq.read_table(io.BytesIO(exported)).to_pylist()
+    text = "2025-12-31T16:00:00+00:00\x1f2026-01-31T16:00:00+00:00"
+    for row in sorted(rows, key=lambda row: row["id"]):
+        cells = [f"{cell:f}" if isinstance(cell, Decimal) else cell for cell in row.values()]
+        text += "\n" + "\x1f".join("\x1e" if cell is None else str(cell) for cell in cells)
+    assert hashlib.sha256(text.encode()).hexdigest() == closed.digest
 
 
 def test_the_same_facts_rated_anew_elsewhere_have_the_same_digest(tmp_path: Path):
