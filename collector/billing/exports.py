@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 
 from collector.billing.cloud_events import cloud_events, lago_events
 from collector.billing.focus import focus
-from collector.billing.sheets import workbook
 from collector.errors import QueryError
 from collector.period import Period
 
@@ -84,6 +83,8 @@ def written(billed: Billed, form: Form) -> bytes:
     if form.is_events:
         return _events(billed, form)
     if form is Form.XLSX:
+        from collector.billing.sheets import workbook  # a library that nothing else needs
+
         return workbook(billed.lines, f"{billed.period.local(billed.period.start):%Y-%m}")
     is_focus = form in (Form.FOCUS_CSV, Form.FOCUS_PARQUET)
     table = focus(billed.lines, billed.period, account=billed.account) if is_focus else billed.lines

@@ -46,6 +46,7 @@ _COPIED = ", ".join(
     f"{_CALL}.{name}"
     for name in ("app_id", "model_provider", "model_name", "id", "created_at", "cost", "currency", "is_vision")
 )
+_EXTRA = "|".join(EXTRA_CACHE)
 _MICROSECOND = timedelta(microseconds=1)
 
 _CALLS = f"""
@@ -91,7 +92,7 @@ _DISCOUNTS = """
 # price of its own costs what the whole costs. Who tells a part and not the whole has used that part at least.
 _QUANTITIES = f"""
   SELECT call.*, span.price, coalesce(span.is_tiered, FALSE) AS is_tiered,
-    coalesce(span.is_extra, regexp_matches(lower(call.model_provider), '{"|".join(EXTRA_CACHE)}'), FALSE) AS stands_beside,
+    coalesce(span.is_extra, regexp_matches(lower(call.model_provider), '{_EXTRA}'), FALSE) AS stands_beside,
     told_input IS NULL AND told_output IS NULL AND told_tokens IS NOT NULL AS is_total_only,
     CASE WHEN is_total_only THEN 0 ELSE coalesce(told_cached, 0) END AS cached,
     CASE WHEN is_total_only THEN 0 ELSE coalesce(told_reasoning, 0) END AS reasoning,

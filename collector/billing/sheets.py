@@ -11,17 +11,15 @@ import io
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
+from xlsxwriter.format import Format
+from xlsxwriter.workbook import Workbook
+from xlsxwriter.worksheet import Worksheet
 
 from collector.bill_lines import LINES
 from collector.billing.statement import groups, totals
-
-if TYPE_CHECKING:
-    from xlsxwriter.format import Format
-    from xlsxwriter.workbook import Workbook
-    from xlsxwriter.worksheet import Worksheet
 
 MOST_LINES = 1_000_000
 """Rows a sheet can hold, less some for heads."""
@@ -32,8 +30,6 @@ _MONEY = ("unit_price", "list_amount", "amount")
 
 def workbook(lines: pa.Table, name: str) -> bytes:
     """The whole file; `name` is what the period is called. Lines beyond MOST_LINES are left out, as the sheet says."""
-    from xlsxwriter.workbook import Workbook
-
     sink = io.BytesIO()
     with Workbook(sink, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}) as book:
         book.set_properties({"title": f"Bill {name}", "created": _MADE})
