@@ -143,7 +143,7 @@ def assert_arithmetic(lines: pa.Table) -> None:
 
 
 @given(calls, st.randoms(use_true_random=False))
-@examples(0.2)
+@examples(0.1)
 def test_splitting_payers_never_changes_the_sum(drawn: list[tuple[Any, ...]], draw: random.Random):
     book = BOOKS[2].replace("[[discount]]", "").replace('department = "Research"\npercent = 12.5', "")
     with closing(World(january(), book=book)) as world:
@@ -165,7 +165,7 @@ def by_model(lines: pa.Table) -> Counter[tuple[Any, ...]]:
 
 
 @given(st.permutations(range(11)))
-@examples(0.1)
+@examples(0.05)
 def test_the_order_in_which_facts_arrive_changes_nothing(order: list[int]):
     records = list(january())
     with closing(World(records)) as one, closing(World()) as other:
@@ -254,7 +254,7 @@ def retired(world: World, ages: dict[str, timedelta]) -> None:
 
 @pytest.mark.parametrize("facts", ["model_call", "run", "message"])
 def test_facts_that_are_gone_are_no_refund(facts: str):
-    with closing(World(january())) as world:
+    with closing(World(january(), is_lasting=True)) as world:
         closed = world.bills.close("2026-01", "finance")
         before = told(world.bills.lines("2026-02"))
         retired(world, {facts: timedelta(days=340)})  # the first days of January
@@ -268,7 +268,7 @@ def test_facts_that_are_gone_are_no_refund(facts: str):
 
 
 def test_a_month_that_lost_facts_is_not_closed_as_if_it_were_whole():
-    with closing(World(january())) as world:
+    with closing(World(january(), is_lasting=True)) as world:
         retired(world, {"model_call": timedelta(days=340)})
         with pytest.raises(QueryError, match=r"cannot be closed: .* of its days have lost facts to their age"):
             world.bills.close("2026-01", "finance")
