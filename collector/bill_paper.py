@@ -96,6 +96,8 @@ def show_difference(found: Plain) -> None:
     if found["lines_left_out"]:
         say(f"{found['lines_left_out']:,} lines more")
     say(f"{found['period']} is {found['state']}: {f'{len(lines):,} lines differ' if lines else 'nothing differs'}")
+    if found["days_gone"]:
+        say(f"{found['days_gone']} of its days have lost facts to their age: it is not rated anew, and stays as it is")
     if found["is_intact"] is False:
         say("its lines, or what is known of its closing, are NOT those it was closed with: somebody changed them")
 

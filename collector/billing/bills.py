@@ -2,8 +2,8 @@
 
 A period is a month in the price book's time zone. It is open while it lasts, settling when it is over (late facts still
 arrive), and closed when somebody closed it: then its lines are kept and do not change. What a closed period would be
-rated at today, less what was billed for it so far, is billed as corrections in the first period that is not closed.
-Once facts of a period have gone by age it cannot be rated again: closed it stays as it is, else it has no bill.
+rated at today, less what was billed for it so far, is billed as corrections in the first period that is not closed;
+once facts of its days are gone because of their age, nothing of it is corrected any more.
 
 What comes in are `rows` and `arrow` of a store, `keep` (which stores a closed period with its lines, or nothing) and
 the price book; what goes out are lines, statements and differences. Periods are closed in their order, each once.
@@ -43,12 +43,13 @@ _KEPT = f"SELECT {', '.join(LINES.names)} FROM bill_line WHERE period = $period 
 RATED = ("model_call", "node_execution", "run", "message", "request")
 """Tables of what is rated, or says who pays."""
 
-_LOST = f"""
-SELECT coalesce(sum(number), 0) FROM retired_day
-WHERE facts IN ({", ".join(f"'{facts}'" for facts in RATED)})
-  AND starts_at > $since - INTERVAL 1 DAY AND starts_at < $until
+_GONE = """
+SELECT count(DISTINCT starts_at) FROM retired_day
+WHERE starts_at < $until AND starts_at > $since - INTERVAL 1 DAY
+  AND (facts IN ('model_call', 'run', 'message')
+    OR facts = 'request' AND EXISTS (SELECT 1 FROM payer_span WHERE kind = 'key'))
 """
-"""How many facts of a period are kept no longer."""
+"""Days of a period that have lost calls, or what says who pays for these."""
 
 
 class Keep(Protocol):
@@ -78,6 +79,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     is_intact: bool | None  # whether digest and seal are those of the kept lines; None: not closed
     before: list[Total]
     after: list[Total]
+    days_gone: int  # that have lost their facts to age: then a closed period cannot be rated anew, and stays as it is
     lines: pa.Table  # what came (or, below zero, went), by key; empty: nothing changed
 
 
@@ -158,7 +160,7 @@ class Bills:
             reported=statement.reported(told),
             calls=sum(row["calls"] for row in told),
             unmeasured=sum(row["unmeasured"] for row in told),
-            warnings=list(statement.price_doubts(lines, told)),
+            warnings=[*self._doubts(month), *statement.price_doubts(lines, told)],
         )
 
     def converted(self, name: str, currency: str) -> Converted:
@@ -184,6 +186,12 @@ class Bills:
                 return closed[name]
             month = self._month(name, book, closed)
             _check_closing(month, before, now)
+            if gone := self._days_gone(month.period):
+                raise QueryError(
+                    f"{name} cannot be closed: {gone} of its days have lost facts to their age; keep model calls, runs "
+                    "and messages (keep_model_calls, …) until their month is closed",
+                    field="period",
+                )
             lines = self._lines(month, book, closed)
             found = ClosedPeriod(
                 period=name,
@@ -205,15 +213,20 @@ class Bills:
     def difference(self, name: str, book: Book | None = None) -> Difference:
         """What a period was billed at, beside what it is rated at now, or by another book. Changes nothing.
 
-        Of a closed period its later corrections count as billed; what it corrects itself does not count.
+        Of a closed period its later corrections count as billed; what it corrects itself does not count. Raises
+        QueryError for another book where its facts are gone.
         """
         rate_by = book or self._book()
         closed = {each.period: each for each in self._closed()}
         month = self._month(name, rate_by, closed)
-        self._check_facts(name, month.period)
+        gone = self._days_gone(month.period)
         if month.closed is not None:
-            lines = rating.corrections(self._arrow, rate_by, month.period, name, name)
+            if gone and book is not None:
+                raise QueryError(
+                    f"{name} cannot be rated anew: {gone} of its days have lost facts to age", field="book"
+                )
             before = self._billed_for(name)
+            lines = LINES.empty_table() if gone else rating.corrections(self._arrow, rate_by, month.period, name, name)
         else:
             before = rating.rated(self._arrow, self._book(), month.period, name)
             lines = statement.between(before, rating.rated(self._arrow, rate_by, month.period, name))
@@ -223,6 +236,7 @@ class Bills:
             is_intact=self.is_intact(name) if month.closed is not None else None,
             before=statement.totals(before),
             after=statement.totals(pa.concat_tables([before, lines])),
+            days_gone=gone,
             lines=lines,
         )
 
@@ -252,28 +266,25 @@ class Bills:
     def _lines(self, month: _Month, book: Book, closed: Mapping[str, ClosedPeriod]) -> pa.Table:
         if month.closed is not None:
             return self._kept(month.name)
-        self._check_facts(month.name, month.period)
         found = [rating.rated(self._arrow, book, month.period, month.name)]
         last = max((each.ends_at for each in closed.values()), default=None)
         if last == month.period.start:  # the first period that is not closed bills what changed in those that are
             for name, each in closed.items():
                 period = Period(each.starts_at, each.ends_at, zone(each.timezone))
-                if not self._lost(period):
-                    found.append(rating.corrections(self._arrow, book, period, name, month.name))
+                if self._days_gone(period):  # facts that are gone are no refund
+                    continue
+                found.append(rating.corrections(self._arrow, book, period, name, month.name))
         return pa.concat_tables(found)
 
-    def _lost(self, period: Period) -> int:
-        ((number,),) = self._rows(_LOST, {"since": period.start, "until": period.end})
-        return int(cast(int, number))
+    def _doubts(self, month: _Month) -> list[str]:
+        gone = self._days_gone(month.period) if month.closed is None else 0
+        return (
+            [f"{gone} days have lost facts to their age: the bill is too small, and cannot be closed"] if gone else []
+        )
 
-    def _check_facts(self, name: str, period: Period) -> None:
-        """Raises QueryError where facts of a period have gone."""
-        if number := self._lost(period):
-            raise QueryError(
-                f"{name} cannot be rated: {number:,} of its facts went by age (keep_model_calls and the like); "
-                "close periods before their facts go, or restore a backup that has them",
-                field="period",
-            )
+    def _days_gone(self, period: Period) -> int:
+        ((number,),) = self._rows(_GONE, {"since": period.start, "until": period.end})
+        return int(cast(int, number))
 
     def _kept(self, name: str) -> pa.Table:
         return self._arrow(_KEPT, {"period": name}).cast(LINES)

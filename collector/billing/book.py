@@ -38,7 +38,7 @@ UNITS = {"1": 1, "1k": 1_000, "1K": 1_000, "1M": 1_000_000, "1m": 1_000_000}
 SMALLEST = Decimal("0.000000000001")
 """The smallest step of a price of one token: a millionth of a millionth."""
 
-_EXTRA_CACHE = ("anthropic", "bedrock")
+EXTRA_CACHE = ("anthropic", "bedrock")
 """Providers that tell cached tokens beside the prompt's, not within (their names hold one of these)."""
 
 Model: TypeAlias = tuple[str | None, str]
@@ -75,7 +75,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         """Whether this provider tells cached tokens beside the input, not within."""
         if self.is_cache_extra is not None:
             return self.is_cache_extra
-        return any(name in (provider or "").lower() for name in _EXTRA_CACHE)
+        return any(name in (provider or "").lower() for name in EXTRA_CACHE)
 
     def steps(self) -> Iterator[tuple[str, int, int | None, Decimal]]:
         """Every kind, from how much on, until how much (None: no end), and what one token or call costs there."""

@@ -1,4 +1,4 @@
-"""Lines as files: CSV and Parquet as they are or as FOCUS wants them; events as JSON lines.
+"""Lines as files: CSV, Parquet and XLSX as they are, CSV and Parquet as FOCUS wants them, events as JSON lines.
 
 What comes in are lines and their period; what goes out are bytes. Decimals keep every digit, in CSV as plain numbers
 without an exponent. Nothing here names a file.
@@ -27,6 +27,7 @@ _MEDIA = {
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
     "ndjson": "application/x-ndjson",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 """The ending of a file -> as Content-Type names it."""
 
@@ -36,6 +37,7 @@ class Form(StrEnum):
 
     CSV = "csv"
     PARQUET = "parquet"
+    XLSX = "xlsx"
     FOCUS_CSV = "focus-csv"
     FOCUS_PARQUET = "focus-parquet"
     CLOUDEVENTS = "cloudevents"
@@ -80,6 +82,10 @@ def written(billed: Billed, form: Form) -> bytes:
     """The whole file. Raises QueryError for events of a period that is not closed."""
     if form.is_events:
         return _events(billed, form)
+    if form is Form.XLSX:
+        from collector.billing.sheets import workbook  # a library that nothing else needs
+
+        return workbook(billed.lines, f"{billed.period.local(billed.period.start):%Y-%m}")
     is_focus = form in (Form.FOCUS_CSV, Form.FOCUS_PARQUET)
     table = focus(billed.lines, billed.period, account=billed.account) if is_focus else billed.lines
     return _WRITERS[form.ending](table)

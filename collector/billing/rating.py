@@ -3,7 +3,7 @@
 What comes in are a period, a Book and `arrow` (a Store's); what goes out are Arrow tables of `collector.bill_lines`.
 Counts are integers and money is DECIMAL all the way: nothing is divided, so nothing is rounded. Nothing here writes.
 
-* A call belongs to the period it was made in, and to who paid for its user, app or workspace at that instant.
+* A call belongs to the period it was made in, and to who paid at that instant: for its user, key, app or workspace.
 * Console test runs are left out, as of every answer; so are calls that the book refunds.
 * Tokens without a price are lines too, without currency and amount.
 * Of a price with tiers the calls of a period fill its tiers in the order they were made, whoever made them: what all
@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from collector.bill_lines import KEY, LINES
-from collector.billing.book import CALL_KINDS, SUBJECTS, TOKEN_KINDS, Book, Model, Span
+from collector.billing.book import CALL_KINDS, EXTRA_CACHE, SUBJECTS, TOKEN_KINDS, Book, Model, Span
 from collector.measures.by_app import APP_NAME, WORKSPACE_ID
 from collector.measures.by_user import COST_CENTRE, DEPARTMENT, PERSON
 from collector.period import Period
@@ -46,6 +46,7 @@ _COPIED = ", ".join(
     f"{_CALL}.{name}"
     for name in ("app_id", "model_provider", "model_name", "id", "created_at", "cost", "currency", "is_vision")
 )
+_EXTRA = "|".join(EXTRA_CACHE)
 _MICROSECOND = timedelta(microseconds=1)
 
 _CALLS = f"""
@@ -89,18 +90,20 @@ _DISCOUNTS = """
 
 # Cached tokens are part of the input's or stand beside them; reasoning tokens are part of the output's. What has no
 # price of its own costs what the whole costs. Who tells a part and not the whole has used that part at least.
-_QUANTITIES = """
+_QUANTITIES = f"""
   SELECT call.*, span.price, coalesce(span.is_tiered, FALSE) AS is_tiered,
-    coalesce(span.is_extra, regexp_matches(lower(call.model_provider), 'anthropic|bedrock'), FALSE) AS is_extra,
-    coalesce(told_cached, 0) AS cached, coalesce(told_reasoning, 0) AS reasoning,
-    coalesce(told_input, CASE WHEN is_extra THEN 0 END, cached) AS whole_input,
+    coalesce(span.is_extra, regexp_matches(lower(call.model_provider), '{_EXTRA}'), FALSE) AS stands_beside,
+    told_input IS NULL AND told_output IS NULL AND told_tokens IS NOT NULL AS is_total_only,
+    CASE WHEN is_total_only THEN 0 ELSE coalesce(told_cached, 0) END AS cached,
+    CASE WHEN is_total_only THEN 0 ELSE coalesce(told_reasoning, 0) END AS reasoning,
+    coalesce(told_input, CASE WHEN stands_beside THEN 0 END, cached) AS whole_input,
     coalesce(told_output, reasoning) AS whole_output,
-    CASE WHEN is_extra THEN cached WHEN span.has_cached THEN least(cached, whole_input) ELSE 0 END AS cached_input,
-    whole_input - CASE WHEN is_extra THEN 0 ELSE cached_input END AS input,
+    CASE WHEN stands_beside THEN cached WHEN span.has_cached THEN least(cached, whole_input) ELSE 0 END AS cached_input,
+    whole_input - CASE WHEN stands_beside THEN 0 ELSE cached_input END AS input,
     CASE WHEN span.has_reasoning THEN least(reasoning, whole_output) ELSE 0 END AS reasoning_output,
     whole_output - reasoning_output AS output,
     1 AS request, CAST(is_vision IS TRUE AS BIGINT) AS image,
-    CASE WHEN told_input IS NULL AND told_output IS NULL THEN coalesce(told_tokens, 0) ELSE 0 END AS tokens
+    CASE WHEN is_total_only THEN told_tokens ELSE 0 END AS tokens
   FROM call LEFT JOIN span ON call.model_name = span.model AND coalesce(call.model_provider, '') = span.provider
     AND call.day >= span.from_day AND call.day < span.until_day
 """

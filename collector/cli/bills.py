@@ -111,7 +111,7 @@ def diff_bill(
 def export_bill(
     period: BillPeriod,
     form: Annotated[
-        str, typer.Option("--format", help="csv, parquet, focus-csv, focus-parquet; closed: cloudevents, lago.")
+        str, typer.Option("--format", help="csv, parquet, xlsx, focus-csv, focus-parquet; closed: cloudevents, lago.")
     ] = "focus-csv",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write into this file.")] = None,
     prices: Prices = None,

@@ -211,6 +211,7 @@ class DifferenceBody(BaseModel):
     period: str
     state: str
     is_intact: bool | None = Field(description="Whether the kept lines are those it was closed with.")
+    days_gone: int = Field(description="Days that have lost facts to their age: nothing of it is corrected any more.")
     before: list[TotalBody]
     after: list[TotalBody]
     lines: list[LineBody] = Field(description="What came or, below zero, went.")
@@ -224,6 +225,7 @@ def told(difference: Difference) -> Mapping[str, Any]:
         "period": difference.period,
         "state": difference.state,
         "is_intact": difference.is_intact,
+        "days_gone": difference.days_gone,
         "before": msgspec.to_builtins(difference.before),
         "after": msgspec.to_builtins(difference.after),
         "lines": plain_lines(lines.slice(0, MOST_LINES)),

@@ -122,7 +122,7 @@ _PAYING: tuple[Facts, ...] = (
 _SUBJECTS: dict[Facts, dict[str, str]] = {
     facts: {
         **({"user": USER_ID.columns[facts]} if facts in USER_ID.columns else {}),
-        **({"key": KEY_FINGERPRINT.columns[facts]} if facts is Request else {}),
+        **({"key": KEY_FINGERPRINT.columns[facts]} if facts in KEY_FINGERPRINT.columns else {}),
         "app": APP_ID.columns[facts],
         "workspace": WORKSPACE_ID.columns[facts],
     }
@@ -133,6 +133,7 @@ _SUBJECTS: dict[Facts, dict[str, str]] = {
 _PAYER_JOINS = {
     facts: (
         *USER_ID.joins.get(facts, ()),
+        *KEY_JOINS.get(facts, ()),
         *APP_JOINS[facts],
         *(_payer(facts, f"payer_{kind}", kind, subject) for kind, subject in subjects.items()),
     )

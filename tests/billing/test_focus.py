@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -247,6 +248,33 @@ def test_lines_as_they_are(february: tuple[pa.Table, pa.Table, Period]):
     assert pq.read_table(io.BytesIO(written(billed, Form.PARQUET))).equals(lines)
     rows = list(csv.DictReader(io.StringIO(written(billed, Form.CSV).decode())))
     assert [Decimal(row["amount"]) for row in rows] == lines["amount"].to_pylist()
+
+
+def test_a_workbook_adds_up_and_keeps_every_digit(february: tuple[pa.Table, pa.Table, Period]):
+    lines, _, period = february
+    content = written(Billed(lines, period, "x", False), Form.XLSX)
+    assert written(Billed(lines, period, "x", False), Form.XLSX) == content
+    book = openpyxl.load_workbook(io.BytesIO(content))
+    bill, sheet = (list(book[name].values) for name in ("账单 Bill", "明细 Lines"))
+    assert bill[0][:5] == ("period", "department", "cost_centre", "person", "currency")
+    assert bill[1][:5] == ("2026-02", "Sales", "销售成本中心", None, "USD")
+    (total,) = totals(lines)
+    assert bill[-1][1] == "total"
+    assert Decimal(bill[-1][7]) == total.amount
+    assert bill[-1][5] == pytest.approx(float(total.payable))
+    assert [row[-1] for row in sheet[1:]] == [f"{amount:f}" for amount in lines["amount"].to_pylist()]
+    quantity = sheet[0].index("quantity")
+    assert [row[quantity] for row in sheet[1:]] == lines["quantity"].to_pylist()
+    assert sum(row[-2] for row in sheet[1:]) == pytest.approx(float(total.amount))
+
+
+def test_a_workbook_runs_no_name(february: tuple[pa.Table, pa.Table, Period]):
+    lines, _, period = february
+    place = lines.schema.get_field_index("app_name")
+    named = lines.set_column(place, "app_name", pa.array(["=1+1"] * len(lines)))
+    book = openpyxl.load_workbook(io.BytesIO(written(Billed(named, period, "x", False), Form.XLSX)))
+    names = next(book["明细 Lines"].iter_cols(min_col=8, max_col=8))[1:]
+    assert {(cell.value, cell.data_type) for cell in names} == {("=1+1", "s")}
 
 
 def test_an_app_called_like_a_formula_stays_a_name(february: tuple[pa.Table, pa.Table, Period]):

@@ -10,8 +10,8 @@ import pytest
 
 from collector.billing.statement import Statement
 from collector.errors import QueryError
-from tests.billing.world import GPT, MYSTERY, PAYERS, QWEN_MAX, World, asked, at, january, money, told
-from tests.builders import a_call
+from tests.billing.world import BOOK, GPT, MYSTERY, PAYERS, QWEN_MAX, World, asked, at, january, money, told
+from tests.builders import a_call, a_request
 
 JANUARY = [
     # day, department, model, kind, quantity, unit price, amount after discount
@@ -236,6 +236,14 @@ def test_a_call_that_told_a_total_only_is_listed_and_one_that_told_nothing_is_co
     assert [(each.currency, str(each.amount)) for each in found.reported] == [("USD", "0.000100000")]
 
 
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_total_holds_its_parts(world: World, provider: str):
+    parts = {"cached_input_tokens": 40, "reasoning_output_tokens": 20, "input_tokens": None, "output_tokens": None}
+    model = {"model_provider": f"langgenius/{provider}/{provider}", "model_name": "claude-x", "tokens": 70}
+    world.put(a_call(**{**parts, **model, "id": "v1", "created_at": at(2, 2), "run_id": None}))
+    assert told(world.bills.lines("2026-02"), "day", "kind", "quantity")[1:] == [("2026-02-02", "tokens", 70)]
+
+
 def test_half_of_the_usage_and_the_total_tell_the_other_half(world: World):
     world.put(
         a_call(id="h", created_at=at(2, 2), run_id=None, model_name="gpt-4o", input_tokens=60, output_tokens=None)
@@ -282,6 +290,115 @@ def test_another_book_of_an_open_period(world: World):
     ]
 
 
+PARTS = """
+timezone = "Asia/Shanghai"
+[[price]]
+provider = "openai"
+model = "all"
+currency = "USD"
+per = "1k"
+input = 1
+cached_input = 0.1
+output = 2
+reasoning_output = 3
+[[price]]
+model = "whole"
+currency = "USD"
+per = "1k"
+input = 1
+output = 2
+[[price]]
+model = "out"
+currency = "USD"
+per = "1k"
+output = 2
+"""
+"""Prices of a thousand: of every part, of the whole, of the output alone."""
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "wanted"),
+    [
+        ("openai", "all", {"input": (600, "0.6"), "cached_input": (400, "0.04"), "output": (50, "0.1")}),
+        ("openai", "whole", {"input": (1000, "1"), "output": (200, "0.4")}),
+        ("openai", "out", {"input": (1000, None), "output": (200, "0.4")}),
+        ("anthropic", "whole", {"input": (1000, "1"), "cached_input": (400, None), "output": (200, "0.4")}),
+        ("anthropic", "none", {"input": (1000, None), "cached_input": (400, None), "output": (200, None)}),
+        ("openai", "none", {"input": (1000, None), "output": (200, None)}),
+        ("bedrock", "out", {"input": (1000, None), "cached_input": (400, None), "output": (200, "0.4")}),
+    ],
+)
+def test_parts_of_the_tokens_count_once(provider: str, model: str, wanted: dict[str, tuple[int, str | None]]):
+    """1,000 in, 400 of them (or beside them) cached; 200 out, 150 of them to reason."""
+    world = World(book=PARTS, payers="")
+    tokens = {"input_tokens": 1000, "cached_input_tokens": 400, "output_tokens": 200, "reasoning_output_tokens": 150}
+    world.put(*asked("p", "cy", at(2, 2), (f"langgenius/{provider}/{provider}", model), **tokens))
+    if (provider, model) == ("openai", "all"):
+        wanted = {**wanted, "reasoning_output": (150, "0.45")}
+    found = told(world.bills.lines("2026-02"), "kind", "quantity", "amount", "currency")
+    assert {kind: (quantity, amount if currency else None) for kind, quantity, amount, currency in found} == wanted
+    world.close()
+
+
+def test_more_cached_than_asked_is_never_below_nothing():
+    world = World(book=PARTS, payers="")
+    world.put(*asked("p", "cy", at(2, 2), ("openai", "all"), input_tokens=10, cached_input_tokens=30, output_tokens=0))
+    assert told(world.bills.lines("2026-02"), "kind", "quantity") == [("cached_input", 10)]
+    world.close()
+
+
+def test_the_first_discount_that_fits_counts_in_its_days():
+    more = """
+[[discount]]
+app = "Desk"
+model = "gpt-*"
+percent = 50
+from = 2026-02-03
+until = 2026-02-04
+[[discount]]
+model = "*"
+percent = 10
+"""
+    world = World(january(), book=BOOK.replace('[[discount]]\ndepartment = "Research"\npercent = 12.5', more))
+    for day in (2, 3, 4):
+        world.put(*asked(f"d{day}", "ana", at(2, day), GPT, input_tokens=1000))
+    found = told(world.bills.lines("2026-02"), "day", "discount", "amount")
+    assert found[1:] == [
+        ("2026-02-02", "0.1", "0.0018"),
+        ("2026-02-03", "0.5", "0.001"),
+        ("2026-02-04", "0.1", "0.0018"),
+    ]
+    world.close()
+
+
+def test_tiers_begin_anew_each_month_and_a_call_may_cross_two():
+    book = """
+timezone = "Asia/Shanghai"
+[[price]]
+model = "*"
+currency = "CNY"
+per = "1"
+input = 3
+tiers = [{ above = 10, input = 2 }, { above = 20, input = 1 }]
+"""
+    world = World(book=book, payers="")
+    for id_, when, tokens in (("a", at(2, 2), 25), ("b", at(2, 2, 13), 5), ("c", at(3, 1), 11)):
+        world.put(*asked(id_, "cy", when, GPT, input_tokens=tokens))
+    columns = ("tier", "quantity", "amount")
+    assert told(world.bills.lines("2026-02"), *columns) == [(0, 10, "30"), (10, 10, "20"), (20, 10, "10")]
+    assert told(world.bills.lines("2026-03"), *columns) == [(0, 10, "30"), (10, 1, "2")]
+    world.close()
+
+
+def test_a_key_pays_where_its_user_has_no_payer(world: World):
+    world.put(*asked("k1", "cy", at(2, 2), GPT, input_tokens=500), *asked("k2", "bo", at(2, 2), GPT, input_tokens=300))
+    for message in ("k1", "k2"):
+        told = {"message_id": message, "key_fingerprint": "0123456789abcdef", "created_at": at(2, 2)}
+        world.put(a_request(id=message, app_id="desk", **told))
+    world.pay(PAYERS + '[[payer]]\nkey = "0123456789abcdef"\ndepartment = "Portal"\n')
+    assert by_department(world.bills.statement("2026-02")) == {("Portal", "USD"): "0.001", ("Sales", "USD"): "0.0026"}
+
+
 def test_prices_by_the_call_and_by_the_image():
     book = '[[price]]\nmodel = "*"\ncurrency = "CNY"\nrequest = 0.01\nimage = 0.2\n'
     world = World(book=book)
@@ -296,20 +413,3 @@ def test_prices_by_the_call_and_by_the_image():
         ("request", "mystery", 1, "0.01"),
     ]
     world.close()
-
-
-def test_a_closed_month_whose_facts_went_by_age_stays_as_it_is(world: World):
-    world.bills.close("2026-01", "finance")
-    world.put(*asked("late", "bo", at(1, 20), GPT, input_tokens=50, output_tokens=10))
-    assert len(world.bills.lines("2026-02")) == 3
-    world.grow_old(timedelta(days=30))
-
-    assert told(world.bills.lines("2026-01")) == JANUARY
-    assert world.bills.is_intact("2026-01")
-    with pytest.raises(QueryError, match=r"2026-01 cannot be rated: \d+ of its facts went by age .* restore a backup"):
-        world.bills.difference("2026-01")
-    with pytest.raises(QueryError, match="2026-02 cannot be rated"):
-        world.bills.lines("2026-02")
-    world.now = at(4, 2)
-    world.put(*asked("march", "bo", at(3, 2), GPT, input_tokens=1000))
-    assert told(world.bills.lines("2026-03"), "corrects", "amount") == [(None, "0.002")]

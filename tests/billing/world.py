@@ -157,11 +157,24 @@ def january() -> Iterable[Record]:
     yield from asked("f1", "bo", at(2, 1, 0, 30), GPT, input_tokens=1000)
 
 
+SPARE: list[Store] = []
+"""Stores that were emptied: making one takes longer than most tests."""
+
+FILLED = (
+    *("app", "run", "node_execution", "model_call", "message", "end_user", "request"),
+    *("payer_span", "bill_period", "bill_line"),
+)
+
+
 class World:
     """A store with its bills; the book, the payers and the clock can change."""
 
-    def __init__(self, records: Iterable[Record] = (), book: str = BOOK, payers: str = PAYERS) -> None:
-        self.store: Store = open_store(":memory:")
+    def __init__(
+        self, records: Iterable[Record] = (), book: str = BOOK, payers: str = PAYERS, *, is_lasting: bool = False
+    ) -> None:
+        """`is_lasting`: the store is this world's alone, and ends with it."""
+        self._is_lasting = is_lasting
+        self.store: Store = SPARE.pop() if SPARE and not is_lasting else open_store(":memory:")
         self.now = at(2, 3)
         self.book: Book = parse_book(book)
         self.bills = Bills(
@@ -177,7 +190,8 @@ class World:
     def pay(self, written: str) -> None:
         users = [a_user(id=id, session_id=id) for (id,) in self.store.rows("SELECT id FROM end_user")]
         apps = [App(**(vars_of(an_app(id=id)))) for (id,) in self.store.rows("SELECT id FROM app")]
-        self.store.set_payers(parse_toml(written).resolve(users, apps=apps))
+        keys = [str(key) for (key,) in self.store.rows("SELECT DISTINCT key_fingerprint FROM request")]
+        self.store.set_payers(parse_toml(written).resolve(users, apps=apps, keys=keys))
 
     def price(self, *more: str, instead: tuple[str, str] = ("", "")) -> None:
         self.book = parse_book(BOOK.replace(*instead) + "\n".join(more))
@@ -186,13 +200,13 @@ class World:
         """A call that is no more, as an estimate is once the real calls are known."""
         self.store._writer.run("DELETE FROM model_call WHERE id = ?", [call])  # type: ignore[attr-defined]
 
-    def grow_old(self, age: timedelta) -> None:
-        """Let facts go that are older, seen from a day a year later."""
-        self.store.settle_rollups(everything=True)
-        assert self.store.retire(dict.fromkeys(("run", "message", "model_call"), age), self.now + timedelta(days=365))
-
     def close(self) -> None:
-        self.store.close()
+        if self._is_lasting:
+            self.store.close()
+            return
+        for table in FILLED:
+            self.store._writer.run(f"DELETE FROM {table}")  # type: ignore[attr-defined]
+        SPARE.append(self.store)
 
 
 def vars_of(record: App | ModelCall) -> dict[str, Any]:

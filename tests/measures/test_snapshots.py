@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collector.records import BROKER, CONSOLE, ApiKey, Dataset, DatasetDay, Model, QueueSample, Retrieval
-from tests.builders import NOON, a_call, a_message, a_run
+from tests.builders import NOON, a_call, a_message, a_request, a_run
 from tests.measures.facts import DAY, Facts, period
 
 TOLD: dict[str, Any] = {"source": CONSOLE, "seen_at": NOON}
@@ -131,3 +131,20 @@ def test_the_closest_payer_counts_with_what_it_leaves_blank(facts: Facts):
     assert facts.by("department", "tokens") == {"sales": 100}
     assert facts.by("cost_center", "tokens") == {None: 100}
     assert facts.by("department", "messages") == {"people": 1, "it": 1}
+
+
+def test_a_key_pays_for_what_its_requests_made_where_the_user_has_no_payer(facts: Facts):
+    facts.put(a_run(), a_call(), a_run(id="r2", user_id="u2"), a_call(id="n2", run_id="r2"), a_message(user_id="u3"))
+    facts.put(
+        a_request(id="q1", run_id="r1", key_fingerprint="k1"), a_request(id="q2", run_id="r2", key_fingerprint="k1")
+    )
+    facts.put(a_request(id="q3", message_id="m1", key_fingerprint="k1", created_at=NOON + timedelta(seconds=1)))
+    for kind, subject, department in (("user", "u1", "sales"), ("key", "k1", "portal"), ("app", "shop", "it")):
+        facts.rows(
+            "INSERT INTO payer_span VALUES (?, ?, '0001-01-02', '9999-12-30', NULL, ?, NULL, 'line 1')",
+            [kind, subject, department],
+        )
+
+    assert facts.by("department", "tokens") == {"sales": 100, "portal": 100}
+    assert facts.by("department", "runs") == {"sales": 1, "portal": 1}
+    assert facts.by("department", "messages") == {"portal": 1}
