@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import signal
-import socket
-import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,15 +19,13 @@ from typing import Any
 import httpx
 import msgspec
 import structlog
-import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
-from starlette.types import ASGIApp
 
 import collector
 from collector import disk, health, paying
 from collector.backfill import BackFill
-from collector.billing.bills import RATED, Bills
+from collector.billing.bills import Bills
 from collector.billing.book_file import BookFile
 from collector.clock import utc_now as utc_now
 from collector.collect.passes import Progress
@@ -63,41 +58,26 @@ from collector.paying import Paying, Rows
 from collector.pull.console import Console
 from collector.pull.signin import read_version
 from collector.records import Mark, Pull, Record, Stored
+from collector.retention import ages, is_kept_for_a_while
 from collector.running import whereabouts
 from collector.schedule import Schedule
 from collector.settings import Settings
 from collector.settings.source import UNNAMED
-from collector.settings.written import Address
 from collector.sources import ALL_STREAMS, Source, joined
 from collector.store import Store, open_store
+from collector.web_server import listening, web_server
 
 log = structlog.get_logger()
 
 Clock = Callable[[], datetime]
 
-ENDINGS = (signal.SIGINT, signal.SIGTERM)
 SETTLING = timedelta(seconds=30)
 """How often rollups are made anew where facts came in; meanwhile those are read themselves."""
 
 RETIRING = timedelta(hours=1)
 """How often facts that are old enough go."""
 
-KEEPING = {
-    "run": "keep_runs",
-    "node_execution": "keep_node_executions",
-    "model_call": "keep_model_calls",
-    "message": "keep_messages",
-    "request": "keep_requests",
-    "retrieval": "keep_retrievals",
-    "portal_event": "keep_portal_events",
-    "portal_value": "keep_portal_events",
-    "pull": "keep_pulls",
-}
-"""Table of facts -> the setting that says how long they stay."""
-
 BUDGETS_EVERY = timedelta(minutes=15)
-GRACE_SECONDS = 5
-"""How long requests under way may go on after we are told to stop."""
 
 
 class Service:
@@ -205,22 +185,12 @@ class Service:
 
     async def retire_facts(self) -> None:
         """Let facts go that are older than the settings keep them."""
-        gone = await asyncio.to_thread(self.store.retire, self._ages(), self.clock())
+        now = self.clock()
+        gone = await asyncio.to_thread(
+            lambda: self.store.retire(ages(self.settings, self.bills.closed_until, now), now)
+        )
         if gone:
             log.info("facts retired", **gone)
-
-    def _ages(self) -> dict[str, timedelta]:
-        kept = {facts: getattr(self.settings, setting) for facts, setting in KEEPING.items()}
-        ages = {facts: age for facts, age in kept.items() if age is not None}
-        if self.settings.prices is None:
-            return ages
-        until = self.bills.closed_until()  # what is rated stays until its period is closed
-        billed = self.clock() - until if until else None
-        return {
-            facts: max(age, billed) if billed and facts in RATED else age
-            for facts, age in ages.items()
-            if billed or facts not in RATED
-        }
 
     def payer_report(self) -> Mapping[str, Any]:
         """How far the payers' file reaches now. Raises SettingsError where there is none, or it is wrong."""
@@ -302,7 +272,7 @@ class Service:
         if self.settings.versions:
             schedules.append(Schedule(self.note_versions, self.settings.reconcile_interval, clock=self.clock))
         schedules.append(Schedule(self.settle_rollups, SETTLING, clock=self.clock))
-        if any(getattr(self.settings, setting) for setting in KEEPING.values()):
+        if is_kept_for_a_while(self.settings):
             schedules.append(Schedule(self.retire_facts, RETIRING, clock=self.clock))
         for schedule in schedules:
             schedule.start()
@@ -406,67 +376,6 @@ async def _serve(settings: Settings) -> None:
         finally:
             await service.close()
     log.info("ended")
-
-
-def listening(address: Address, field: str) -> socket.socket:
-    """A socket that takes connections at once; who serves may come later. Raises SettingsError."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        return socket.create_server(address, family=family)
-    except OSError as error:
-        why = (error.strerror or str(error)).partition(" (")[0]
-        raise SettingsError(f"{field}: cannot listen on {address} ({why}); name another") from None
-
-
-class Server(uvicorn.Server):
-    """A web server that ends on SIGINT and SIGTERM and comes back, so that who called it can close what is open.
-
-    `before_end` is waited for before it takes no more requests; a second signal ends it at once.
-    """
-
-    before_end: Callable[[], Awaitable[None]] | None = None
-    _ending: asyncio.Task[None] | None = None
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Listen to signals while serving; uvicorn's own raises them once more when it is done."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        for number in ENDINGS:
-            loop.add_signal_handler(number, self.end, number)
-        try:
-            yield
-        finally:
-            for number in ENDINGS:
-                loop.remove_signal_handler(number)
-
-    def end(self, number: int = signal.SIGTERM) -> None:
-        """What a signal does."""
-        if self.before_end is None or self._ending is not None:
-            self.handle_exit(number, None)
-        else:
-            self._ending = asyncio.create_task(self._end(number, self.before_end()))
-
-    async def _end(self, number: int, before: Awaitable[None]) -> None:
-        try:
-            await before
-        finally:
-            self.handle_exit(number, None)
-
-
-def web_server(app: ASGIApp) -> Server:
-    """A server for one application; logs go where ours go."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        server_header=False,
-        ws="none",
-    )
-    return Server(config)
 
 
 def payers_in(settings: Settings, store: Store) -> Paying | None:

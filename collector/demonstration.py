@@ -22,7 +22,7 @@ from pathlib import Path
 
 import httpx
 
-from collector.app import Server, Service, listening, utc_now, web_server
+from collector.app import Service, utc_now
 from collector.commands import summary
 from collector.companion import Companion
 from collector.demo.making import Life, make_living_world
@@ -34,6 +34,7 @@ from collector.measures.query import Rows
 from collector.settings import Settings
 from collector.settings.configuration import load_settings
 from collector.settings.written import Address
+from collector.web_server import Server, listening, web_server
 
 RUNS_PER_DAY = 200
 CALLS_PER_SECOND = 2.0

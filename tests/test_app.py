@@ -12,13 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from collector.app import Service, listening
+from collector.app import Service
 from collector.demo import World, make_world, simulated_dify
 from collector.errors import SettingsError
 from collector.records import Pull
 from collector.settings import Settings
 from collector.settings.configuration import load_settings
 from collector.settings.written import Address
+from collector.web_server import listening
 from tests.builders import NOON, a_call, a_feedback, a_message, a_run
 
 ADMIN_KEY = "an-admin-key"

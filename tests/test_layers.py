@@ -48,6 +48,8 @@ ABOVE_ALL = (
     "sources",
     "health",
     "disk",
+    "retention",
+    "web_server",
     "app",
     "commands",
     "keys",
