@@ -20,11 +20,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from threading import Event, Lock, Thread
+from threading import Event, Lock
+
+import pyarrow as pa
 
 from collector.measures.query import Query, run
 from collector.period import Period, zone
@@ -56,13 +59,12 @@ class Site:
         """Have everybody work at once for so long."""
         self._done.clear()
         self.answers, self.lags = [], []
-        threads = [Thread(target=work, args=(self._done,)) for work in works]
-        for thread in threads:
-            thread.start()
-        self._done.wait(seconds)
-        self._done.set()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(len(works)) as pool:
+            working = [pool.submit(work, self._done) for work in works]
+            self._done.wait(seconds)
+            self._done.set()
+        for work in working:
+            work.result()
 
     def read(self, number: int, done: Event) -> None:
         """Ask once a second, never all at the same instant."""
@@ -85,22 +87,20 @@ class Site:
         query = Query.of("model_calls", period=period)
         while not done.wait(0.5):
             least = self.stored
-            ((row),) = run(query, self.store.rows).rows
+            (row,) = run(query, self.store.rows).rows
             if not least <= row["model_calls"] <= self.promised:  # type: ignore[operator]
                 self.wrong.append(f"{row['model_calls']} of {least} to {self.promised} rows")
 
-    def write(self, per_second: int, done: Event) -> None:
+    def write(self, batches: list[pa.Table], done: Event) -> None:
         """Store the calls of each second when it is over."""
-        batches = [calls(per_second, end=END + timedelta(seconds=n + 1), over=timedelta(seconds=1)) for n in range(10)]
         start = time.perf_counter()
-        for number in range(1_000_000):
-            due = start + number + 1
+        for number, batch in enumerate(batches, 1):
+            due = start + number
             if done.wait(max(due - time.perf_counter(), 0)):
                 return
-            batch = batches[number] if number < len(batches) else calls(per_second, end=END, over=timedelta(hours=1))
-            self.promised += per_second
+            self.promised += len(batch)
             self.store.put_columns({ModelCall: batch})
-            self.stored += per_second
+            self.stored += len(batch)
             self.lags.append(time.perf_counter() - due)
 
     def settle(self, done: Event) -> None:
@@ -126,8 +126,10 @@ def main() -> int:
         readers = [lambda done, n=n: site.read(n, done) for n in range(given.readers)]
         site.during(given.seconds / 3, readers)
         print(Figure("query.quiet_p99_ms", _rank(site.answers, 0.99), "ms"))
-        before = site.stored
-        site.during(given.seconds, [*readers, site.count, site.settle, lambda done: site.write(given.per_second, done)])
+        before, second = site.stored, timedelta(seconds=1)
+        ends = [END + second * (number + 1) for number in range(math.ceil(given.seconds))]
+        batches = [calls(given.per_second, end=end, over=second) for end in ends]
+        site.during(given.seconds, [*readers, site.count, site.settle, lambda done: site.write(batches, done)])
         assert not site.wrong, site.wrong
         for name, times in (("query.busy", site.answers), ("store.busy_lag", site.lags)):
             print(Figure(f"{name}_p50_ms", statistics.median(times) * 1e3, "ms"))
