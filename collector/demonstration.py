@@ -23,14 +23,17 @@ from pathlib import Path
 import httpx
 
 from collector.app import Service, utc_now
+from collector.collect.queues import Queues
 from collector.commands import summary
 from collector.companion import Companion
+from collector.demo.broker import SimulatedBroker
 from collector.demo.making import Life, make_living_world
 from collector.demo.simulated import simulated_dify
 from collector.demo.traffic import targets, traffic
 from collector.demo.world import World
 from collector.errors import SettingsError
 from collector.measures.query import Rows
+from collector.pull.broker import Broker
 from collector.settings import Settings
 from collector.settings.configuration import load_settings
 from collector.settings.written import Address
@@ -39,6 +42,8 @@ from collector.web_server import Server, listening, web_server
 RUNS_PER_DAY = 200
 CALLS_PER_SECOND = 2.0
 PULL_EVERY = "5s"
+LOOK_EVERY_SECONDS = 5
+"""Between two looks at the queues."""
 
 STOP_SECONDS = 5
 """For answers that are on their way through the tap when the demo ends."""
@@ -101,6 +106,7 @@ async def _collect(settings: Settings, dify: _Dify, length: timedelta | None, sa
             server.before_end = before_end
             beside = [asyncio.create_task(_tell_along(service.store.rows, say))]
             beside.append(asyncio.create_task(_call(tap, dify, server)))
+            beside.append(asyncio.create_task(_look_at_queues(service)))
             if length:
                 beside.append(asyncio.create_task(_end_after(length, server)))
             await server.serve(sockets=[door])
@@ -122,6 +128,15 @@ async def _call(tap: Companion, dify: _Dify, server: Server) -> None:
         server.end()
         raise
     dify.call(f"http://{tap.listen}")
+
+
+async def _look_at_queues(service: Service) -> None:
+    """Sample the queues of the simulated Dify as those of a real one are."""
+    (source,) = service.sources
+    queues = Queues(Broker(SimulatedBroker(utc_now), name=source.name), service.put, origin=source.name, clock=utc_now)
+    while True:
+        await queues.sample()
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 
 async def _tell_along(rows: Rows, say: Callable[[str], None]) -> None:

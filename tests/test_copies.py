@@ -80,6 +80,7 @@ def test_every_table_is_exported(path: Path):
     assert {table.name for table in TABLES} <= rows.keys()
     assert rows["run"] == rows["run_by_day"] == 1
     assert {each.stem for each in (path.parent / "all").glob("*.parquet")} == rows.keys()
+    assert "access_key" not in rows
     assert duckdb.sql(f"SELECT id FROM '{path.parent}/all/run.parquet'").fetchall() == [("r1",)]
 
 

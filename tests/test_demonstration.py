@@ -1,4 +1,4 @@
-"""The demo as a new user meets it: numbers within seconds, growing, and a clean end."""
+"""The demo as a new user meets it: numbers within seconds, of every statistic, growing, and a clean end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import socket
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
+from collector.faces.statistics.table import STATISTICS as ALL
 from tests.typing_it import PROGRAM, environment, typed
+
+STATISTICS = [statistic.path for statistic in ALL]
 
 
 @pytest.fixture
@@ -35,6 +39,16 @@ def line_of(ports: tuple[str, str], *more: str) -> list[str]:
         "127.0.0.1:0",
         *more,
     ]
+
+
+def has_numbers(base: str, path: str) -> bool:
+    """Whether a statistic has any; of one app, for any of the apps."""
+    apps = [row["app_id"] for row in httpx.get(f"{base}apps", params={"since": "3d"}, timeout=60).json()["rows"]]
+    for place in (path.replace("{id}", app) for app in apps) if "{id}" in path else [path]:
+        answer = httpx.get(base + place, params={"since": "3d"}, timeout=60).json()
+        if any(row[name] for row in answer["rows"] for name in answer["units"]):
+            return True
+    return False
 
 
 def test_it_ends_by_itself_and_says_what_it_counted(tmp_path: Path, ports: tuple[str, str]):
@@ -65,6 +79,7 @@ def test_numbers_grow_and_ctrl_c_ends_it(tmp_path: Path, ports: tuple[str, str])
         if len(counted) == 2:
             break
     asked = typed("query", "runs", "--json", "--at", ports[0], at=tmp_path)
+    without_numbers = [path for path in STATISTICS if not has_numbers(f"http://{ports[0]}/api/v1/", path)]
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=60)
 
@@ -72,6 +87,7 @@ def test_numbers_grow_and_ctrl_c_ends_it(tmp_path: Path, ports: tuple[str, str])
     assert sum(counted[0]) < sum(counted[1])
     assert asked.json["rows"][0]["runs"] > 0
     assert process.returncode == 0
+    assert without_numbers == []
     assert "in the end" in rest
     assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []

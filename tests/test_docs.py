@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 from collector.access import Scope
+from collector.app import KEEPING
 from collector.measures.catalogue import CATALOGUE
+from collector.settings import Settings
 from tests.conftest import ROOT
 from tests.serving import a_service
 from tests.typing_it import environment
@@ -74,6 +76,22 @@ def test_the_page_on_access(tmp_path: Path, free_port: int):
     assert "read of app a9b8c7d6" in said
     assert json.loads((tmp_path / "openapi.json").read_text())["info"]["title"] == "dify-metric"
     assert (tmp_path / "admin.key").read_text().startswith("dm_")
+
+
+def test_the_page_on_keeping(tmp_path: Path, free_port: int):
+    shell = Shell(tmp_path, free_port)
+    with a_service(tmp_path, free_port) as serving:
+        said = shell.run(blocks("keeping.md", "sh run"))
+        assert serving.end(signal.SIGTERM) == 0
+
+    assert re.search(r"^model_call +0$", said, re.MULTILINE)
+    assert (tmp_path / "monday" / "run.parquet").exists()
+    assert (tmp_path / "restored.duckdb").stat().st_size > 0
+
+
+def test_the_settings_of_keeping_are_all_on_its_page():
+    named = set(re.findall(r"`(keep_\w+)`", (ROOT / "deploy" / "keeping.md").read_text()))
+    assert named == {name for name in Settings.model_fields if name.startswith("keep_")} == set(KEEPING.values())
 
 
 def test_its_yaml_is_yaml():

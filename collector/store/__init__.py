@@ -97,9 +97,9 @@ class Store(Protocol):
         """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""
 
     def export_parquet(self, folder: str | Path) -> dict[str, int]:
-        """Write every table as a Parquet file of its name, all of one moment, while others read and write.
+        """Write every table but that of keys as a Parquet file of its name, all of one moment.
 
-        `folder` must not exist yet. Rows by table. Raises StoreError.
+        Others read and write meanwhile. `folder` must not exist yet. Rows by table. Raises StoreError.
         """
 
     def close(self) -> None:

@@ -231,7 +231,7 @@ class DuckStore:
         part.rename(target)
 
     def export_parquet(self, folder: str | Path) -> dict[str, int]:
-        """Write every table as a Parquet file of its name, all of one moment; rows by table."""
+        """Write every table but that of keys as a Parquet file of its name, all of one moment; rows by table."""
         target = Path(folder)
         if target.exists() or not target.parent.is_dir():
             raise StoreError(f"export {target}: wanted the path of a new folder in one that exists")
@@ -240,7 +240,7 @@ class DuckStore:
         rows = {}
         try:
             with self._reading() as session, session.transaction():
-                for (table,) in session.run("SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1"):
+                for (table,) in session.run(_EXPORTED):
                     ((rows[table],),) = session.run(f"COPY {table} TO {quoted(str(part / table) + '.parquet')}")
             part.rename(target)
         except BaseException:
@@ -374,6 +374,9 @@ class DuckStore:
                     yield session
 
 
+_EXPORTED = """
+SELECT table_name FROM duckdb_tables() WHERE NOT internal AND table_name <> 'access_key' ORDER BY 1
+"""
 _REACHED = """
 INSERT INTO reach VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
 SET complete_from = least(complete_from, excluded.complete_from),
