@@ -2,8 +2,8 @@
 
 Both sides write the same families from the same values: counters by app and model, a histogram by app. The peer makes
 metrics of them, as a collector of prometheus_client has to at every scrape, and writes those; what it takes when they
-are ready made is told as well. Every value is another one than at the scrape before. Processor time counts; medians of turns
-are printed.
+are ready made is told as well. Every value is another one than at the scrape before. Processor time counts; medians of
+turns are printed.
 """
 
 from __future__ import annotations
