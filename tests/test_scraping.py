@@ -22,7 +22,7 @@ TOKEN = "metrics-" + "k" * 32
 
 @contextmanager
 def behind_tls(nginx: str, openssl: str, folder: Path, target: str) -> Iterator[int]:
-    """nginx by the configuration of deploy/, with its own port, files and certificate, which is its CA. The port."""
+    """nginx as in deploy/, with its own port, files and certificate, which is its CA too. Gives the port."""
     made = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     made += ["-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "crt.pem"]
     subprocess.run(made, check=True, capture_output=True)

@@ -18,15 +18,12 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector
 
 from collector.access import Scope
 from collector.faces.caps import DROPPED, DROPPED_HELP, OTHER, Caps, moved
 from collector.faces.counting import JOINED, Histogram, Labels, Values, Wanted, counted, numbers, said_of
+from collector.faces.exposition import Renderer, Shown
 from collector.faces.families import (
     ACTIVE_USERS,
     COST,
@@ -101,7 +98,7 @@ class Tally:
     is_counter: bool = True
 
 
-class Exposition(Collector):
+class Exposition:
     """All families of one store. Thread-safe; `text` may be called from any thread."""
 
     def __init__(
@@ -127,27 +124,19 @@ class Exposition(Collector):
         self._others = others
         self._caps = Caps(most_series)
         self._lock = Lock()
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
+        self._renderer = Renderer()
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its content type, text or OpenMetrics as the Accept header asks."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
-
-    def collect(self) -> Iterator[Metric]:
-        """Every family, afresh."""
+        _, content_type = choose_encoder(accept)
+        others = self._others() or ""
         with self._lock:
-            metrics = [*self._metrics(self._clock())]
+            families = [*self._families(self._clock())]
             self._readings.save()
-        yield from metrics
-        yield from text_string_to_metric_families(self._others() or "")
+            is_open = content_type.startswith("application/openmetrics-text")
+            return self._renderer.text(families, openmetrics=is_open, others=others), content_type
 
-    def describe(self) -> Iterator[Metric]:
-        """Nothing: describing would run every query once more at start."""
-        return iter(())
-
-    def _metrics(self, now: datetime) -> Iterator[Metric]:
+    def _families(self, now: datetime) -> Iterator[Shown]:
         state = State.of(self._rows).with_undated(self._rows)
         # The end of a day: nothing has to be looked for behind the last whole one.
         end = Level.DAY.start(max(now, self._counting_since) + SLACK) + Level.DAY.length
@@ -166,23 +155,23 @@ class Exposition(Collector):
         yield from self._costs(found[_COST])
         yield from (self._active_users(name, labels, now, end, state) for name, labels in ACTIVE_USERS.items())
         said = "An app that exists, with the name it has now; always 1."
-        yield _filled(GaugeMetricFamily(INFO, said, labels=INFO_LABELS), dict.fromkeys(found[_APPS], 1.0))
+        yield Shown(INFO, "gauge", said, INFO_LABELS, dict.fromkeys(found[_APPS], 1.0))
         yield from (_tallied(tally) for tally in self._tallies)
         yield _tallied(Tally(DROPPED, DROPPED_HELP, ("family",), self._caps.dropped))
 
-    def _family(self, family: Family, values: Values) -> Metric:
+    def _family(self, family: Family, values: Values) -> Shown:
         measure = CATALOGUE.measure(family.measure)
         values = _bounded(values, family)
         values = moved(values, self._places(family.name, family.labels, values), JOINED.get(measure.kind, add))
         if family.kind == "gauge":
-            return _filled(GaugeMetricFamily(family.name, measure.help, labels=family.labels), values)
-        metric = CounterMetricFamily(family.name, said_of(measure), labels=family.labels)
-        return _filled(metric, self._readings.raised(family.name, values))
+            return Shown(family.name, "gauge", measure.help, family.labels, values)
+        raised = self._readings.raised(family.name, values)
+        return Shown(family.name, "counter", said_of(measure), family.labels, raised)
 
     def _places(self, name: str, labels: tuple[str, ...], values: Iterable[Labels], said: str = "") -> Places:
         return self._caps.places(name, labels, values, self._readings.said(said or name))
 
-    def _histogram(self, family: Family, found: Mapping[Measure, Values]) -> Metric:
+    def _histogram(self, family: Family, found: Mapping[Measure, Values]) -> Shown:
         made = _HISTOGRAMS[family]
         places = self._places(family.name, family.labels, found[made.number], f"{family.name}_count")
         between, number, total = (moved(found[each], places, add) for each in (made.between, made.number, made.total))
@@ -192,33 +181,34 @@ class Exposition(Collector):
             counts = accumulate(between.get((*labels, bound), 0.0) for bound in bounds)
             up_to |= {(*labels, bound): count for bound, count in zip(bounds, counts, strict=True)}
         said = said_of(CATALOGUE.measures([family.measure])[0])
-        metric = HistogramMetricFamily(family.name, said, labels=family.labels)
-        up_to = self._readings.raised(f"{family.name}_bucket", up_to)
-        number = self._readings.raised(f"{family.name}_count", number)
-        total = self._readings.raised(f"{family.name}_sum", total)
-        for labels, count in number.items():
-            buckets = [*((bound, up_to[(*labels, bound)]) for bound in bounds), ("+Inf", count)]
-            metric.add_metric(labels, buckets, total.get(labels, 0.0))
-        return metric
+        return Shown(
+            family.name,
+            "histogram",
+            said,
+            family.labels,
+            self._readings.raised(f"{family.name}_count", number),
+            bounds=bounds,
+            up_to=self._readings.raised(f"{family.name}_bucket", up_to),
+            sums=self._readings.raised(f"{family.name}_sum", total),
+        )
 
-    def _costs(self, costs: Values) -> Iterator[Metric]:
+    def _costs(self, costs: Values) -> Iterator[Shown]:
         by_currency: dict[str, Values] = {}
         for (*labels, currency), cost in costs.items():
             values = by_currency.setdefault(COST.format(currency=currency_in_name(currency)), {})
             values[tuple(labels)] = values.get(tuple(labels), 0.0) + cost
         for name, values in sorted(by_currency.items()):
-            metric = CounterMetricFamily(name, said_of(_COST), labels=COST_LABELS)
             values = moved(values, self._places(name, COST_LABELS, values), add)
-            yield _filled(metric, self._readings.raised(name, values))
+            yield Shown(name, "counter", said_of(_COST), COST_LABELS, self._readings.raised(name, values))
 
-    def _active_users(self, name: str, labels: Labels, now: datetime, end: datetime, state: State) -> Metric:
-        metric = GaugeMetricFamily(name, _USERS.help, labels=(*labels, "window"))
+    def _active_users(self, name: str, labels: Labels, now: datetime, end: datetime, state: State) -> Shown:
+        shown: Values = {}
         for window, seconds in WINDOWS.items():
             period = Period(now - timedelta(seconds=seconds), end, ZoneInfo("UTC"))
             found = numbers([(_USERS, labels)], self._rows, period, Moment.CREATED, state)[_USERS]
             for values, number in found.items():
-                metric.add_metric((*values, window), number)
-        return metric
+                shown[*values, window] = number
+        return Shown(name, "gauge", _USERS.help, (*labels, "window"), shown)
 
 
 def router(exposition: Exposition) -> APIRouter:
@@ -259,12 +249,5 @@ def _bounded(values: Values, family: Family) -> Values:
     return found
 
 
-def _tallied(tally: Tally) -> Metric:
-    kind = CounterMetricFamily if tally.is_counter else GaugeMetricFamily
-    return _filled(kind(tally.name, tally.help, labels=tally.labels), dict(tally.values()))
-
-
-def _filled(metric: CounterMetricFamily | GaugeMetricFamily, values: Values) -> Metric:
-    for labels, value in values.items():
-        metric.add_metric(labels, value)
-    return metric
+def _tallied(tally: Tally) -> Shown:
+    return Shown(tally.name, "counter" if tally.is_counter else "gauge", tally.help, tally.labels, dict(tally.values()))

@@ -62,6 +62,10 @@ back, it waits. A label that is not known is empty.
 Some series are there, as 0, before anything happens: runs by status, messages by where they came from, conversations
 and ratings of each app that can have them, and failures of what was called (`error_class="_OTHER"`). Names of apps
 change: they stand in `dify_app_info` alone, to be joined on `workspace_id, app_id`.
+
+No family has more than `most_series` series. Who has one keeps it; what comes later is counted under `_OTHER`, so that
+sums stay right, and in `dify_metric_series_dropped_total`. `GET /api/v1/cardinality?family=NAME&add=LABEL` says what
+other labels would cost.
 """
 
 _TAP = """\

@@ -94,9 +94,15 @@ def test_shares_are_exact(site: Prometheus):
     }
 
 
+def test_percentiles_lie_in_the_bucket_they_should(site: Prometheus):
+    """Every answer took between 0.64 and 1.28 s, its first token between 0.16 and 0.32."""
+    assert panel(site, "overview", "Response time, p95") == {"": _six(0.64 + 0.95 * 0.64)}
+    assert panel(site, "overview", "Time to first token, p95") == {"": _six(0.16 + 0.95 * 0.16)}
+
+
 def test_what_stands_is_shown_as_it_stands(site: Prometheus):
     assert panel(site, "overview", "Behind Dify") == {"": 300}
-    assert panel(site, "overview", "Running now") == {"": 1}
+    assert panel(site, "work", "Running now") == {"": 1}
     assert panel(site, "knowledge", "Segments") == {"": 50}
     assert panel(site, "work", "Longest wait in a queue") == {"": 120}
     assert panel(site, "work", "Messages in queues") == {"": 4}

@@ -164,11 +164,20 @@ def _properties(
         yield {"id": "displayName", "value": column.title[language]}
     if column.unit:
         yield {"id": "unit", "value": column.unit}
-    if is_table and column.name == "app_name" and panel.opens:
-        yield {"id": "links", "value": [_to_board(panel.opens, language)]}
-    if is_table and column.name in _DIFY_LINKS:
-        *titles, url = _DIFY_LINKS[column.name]
-        yield {"id": "links", "value": [{"title": titles[language], "url": url, "targetBlank": True}]}
+    links = []
+    if is_table and panel.opens and column.name == "app_name":
+        links = [_to_board(panel.opens, language), _to_dify("app_id", language)]
+    elif is_table and panel.opens and column.name == "app_id":
+        yield {"id": "custom.hidden", "value": True}  # its value is in the links
+    elif is_table and column.name in _DIFY_LINKS:
+        links = [_to_dify(column.name, language)]
+    if links:
+        yield {"id": "links", "value": links}
+
+
+def _to_dify(column: str, language: Language) -> Model:
+    *titles, url = _DIFY_LINKS[column]
+    return {"title": titles[language], "url": url, "targetBlank": True}
 
 
 def _to_board(name: str, language: Language) -> Model:

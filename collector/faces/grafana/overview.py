@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collector.faces.grafana import shared
 from collector.faces.grafana.panel import (
-    ALL_APPS,
     BEHIND,
     IN_EVENT_TIME,
+    SLOW,
     Asked,
     Board,
     Live,
     Panel,
     stat,
 )
-from collector.faces.promql import OF_ALL, OF_APP, OF_WORKSPACE, biggest, grown, matching, named, rate, summed, tokens
+from collector.faces.promql import OF_APP, OF_WORKSPACE, biggest, grown, matching, named, rate, selected, summed, tokens
 
 _BY_APP = "workspace_id, app_id"
 _OF = (("workspace_id", "workspace"), ("app_id", "app"))
+
+
+def _slowest(title: tuple[str, str], measure: str, family: str) -> Panel:
+    """A percentile over the whole time shown, as one number."""
+    buckets = f"sum by (le) (increase({selected(f'{family}_bucket')}[$__range]))"
+    return stat(title, "s", measure, Live("", f"histogram_quantile(0.95, {buckets})"), thresholds=SLOW)
+
 
 OVERVIEW = Board(
     name="overview",
@@ -27,7 +34,7 @@ OVERVIEW = Board(
     ),
     rows=(
         (
-            ("Is it up", "是否正常"),
+            ("At a glance", "一览"),
             (
                 stat(
                     ("Source", "数据来源"),
@@ -51,8 +58,35 @@ OVERVIEW = Board(
                 ),
                 shared.failed_runs(OF_APP),
                 shared.failed_calls(OF_APP),
-                shared.running(OF_APP),
                 shared.stale(OF_APP),
+                shared.requests(OF_APP),
+                _slowest(
+                    ("Response time, p95", "响应时间（p95）"),
+                    "response_time_p95",
+                    "dify_chat_response_duration_seconds",
+                ),
+                _slowest(
+                    ("Time to first token, p95", "首 Token 时间（p95）"),
+                    "message_time_to_first_token_p95",
+                    "dify_chat_time_to_first_token_seconds",
+                ),
+                stat(
+                    ("Active users, 24 h", "活跃用户（24 小时）"),
+                    "short",
+                    "active_users",
+                    Live("", summed("dify_workspace_active_users", where=matching(OF_WORKSPACE, 'window="1d"'))),
+                    note=("Of the whole workspace.", "整个工作区。"),
+                ),
+                shared.satisfaction(OF_APP),
+                shared.tokens_spent(OF_APP),
+                shared.money_spent(OF_APP),
+            ),
+        ),
+        (
+            ("Is it up", "是否正常"),
+            (
+                shared.runs_by_status(OF_APP, width=12),
+                shared.failures_by_class(OF_APP, width=12),
             ),
         ),
         (
@@ -61,25 +95,12 @@ OVERVIEW = Board(
                 shared.response_time(OF_APP),
                 shared.first_token(OF_APP),
                 shared.run_time(OF_APP),
-                shared.request_rate(OF_APP, width=12),
-                shared.runs_by_status(OF_APP, width=12),
             ),
         ),
         (
             ("Who uses it", "谁在使用"),
             (
-                shared.requests(OF_APP),
-                stat(
-                    ("Active users, 24 h", "活跃用户（24 小时）"),
-                    "short",
-                    "active_users",
-                    Live("", summed("dify_workspace_active_users", where=matching(OF_WORKSPACE, 'window="1d"'))),
-                    note=("Of the whole workspace.", "整个工作区。"),
-                ),
-                shared.model_calls(OF_APP),
-                shared.satisfaction(OF_APP),
-                shared.output_speed(OF_APP),
-                shared.tokens_spent(OF_APP),
+                shared.request_rate(OF_APP, width=24),
                 Panel(
                     title=("Model calls by app", "各应用的模型调用"),
                     unit="short",
@@ -124,16 +145,15 @@ OVERVIEW = Board(
         (
             ("What does it cost", "费用多少"),
             (
-                shared.money_spent(OF_APP),
-                shared.unpriced(OF_ALL, ALL_APPS),
                 Panel(
                     title=("Tokens by app", "各应用 Token 数"),
                     unit="suffix: tok/s",
                     measure="tokens",
                     targets=(Live("{{app_name}}", biggest(10, named(f"({tokens(rate, _BY_APP)})"))),),
                     is_stacked=True,
+                    width=12,
                 ),
-                shared.tokens_by_model(OF_APP),
+                shared.tokens_by_model(OF_APP, width=12),
                 shared.cost_per_hour(OF_APP),
             ),
         ),

@@ -11,8 +11,9 @@ from collector.faces.rules.collecting import COLLECTING
 from collector.faces.rules.recorded import RECORDED
 from collector.faces.rules.rule import Alert, page, yaml
 from collector.faces.rules.serving import SERVING
+from collector.faces.rules.tapped import TAPPED
 
-GROUPS = (COLLECTING, *SERVING)
+GROUPS = (COLLECTING, TAPPED, *SERVING)
 
 ALERTS: Mapping[str, Alert] = {rule.name: rule for group in GROUPS for rule in group.rules if isinstance(rule, Alert)}
 """Every alert by its name."""
