@@ -12,16 +12,17 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
 import collector
+from collector.cli_bill import bill
 from collector.errors import DifyMetricError, QueryError, SettingsError
+from collector.options import Config, DifyUrl, Json, Listen, StorePath, Text, settings_of
 
 if TYPE_CHECKING:
-    from collector.settings import Settings
     from collector.tapping import Check
 
 cli = typer.Typer(
@@ -32,13 +33,6 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Text: TypeAlias = str | None
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")]
-StorePath = Annotated[Text, typer.Option("--store", help="The DuckDB file that keeps the facts.")]
-Listen = Annotated[Text, typer.Option("--listen", help="host:port of the service: pages, REST and /metrics.")]
-DifyUrl = Annotated[Text, typer.Option("--dify-url", help="Address of Dify, without /console/api.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -109,7 +103,7 @@ def serve(
     """Pull on a schedule; serve REST, /metrics and the reference page."""
     from collector import commands
 
-    commands.serve(_settings(config, is_service=True, store=store, listen=listen, dify_url=dify_url, tap=tap))
+    commands.serve(settings_of(config, is_service=True, store=store, listen=listen, dify_url=dify_url, tap=tap))
 
 
 @cli.command()
@@ -142,7 +136,7 @@ def tap(
     given |= {"spool": spool, "workers": workers, "admin": admin, "tls_cert": tls_cert, "tls_key": tls_key}
     given |= {"upstream_ca": upstream_ca, "collector_ca": collector_ca}
     overrides = {f"tap_{name}": value for name, value in given.items()}
-    settings = _settings(config, is_service=True, **overrides, ingest_token_file=ingest_token_file)
+    settings = settings_of(config, is_service=True, **overrides, ingest_token_file=ingest_token_file)
     if checks:
         _show_checks(tapping.check(settings))
     else:
@@ -184,7 +178,7 @@ def pull(
 
     if only and since is None:
         raise SettingsError("--only: wanted beside --since")
-    settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
+    settings = settings_of(config, store=store, listen=listen, dify_url=dify_url)
     with terminal.progress() as tell:
         if since is None:
             pulls = asyncio.run(commands.pull(settings, tell, source))
@@ -218,7 +212,7 @@ def ingest(
     from collector import commands, terminal
 
     hints: dict[str, Any] = {"app_id": app_id, "run_id": run_id, "workspace_id": workspace_id, "mode": mode}
-    settings = _settings(config, store=store, listen=listen)
+    settings = settings_of(config, store=store, listen=listen)
     with terminal.progress() as tell:
         outcome = commands.ingest(settings, files, {**hints, "is_debug": debug or None}, tell)
     if as_json:
@@ -277,7 +271,7 @@ def query(
     }
     asked |= {"until": until, "tz": tz, "top": top, "limit": limit, "fill": fill, "include_debug": debug or None}
     asked |= {"other": other or None, "totals": totals or None, "compare": compare, "cursor": cursor}
-    settings = _settings(config, store=store, listen=listen)
+    settings = settings_of(config, store=store, listen=listen)
     if form or output:
         terminal.write(commands.query_file(settings, {**asked, "format": form or "json"}, at), output)
         return
@@ -315,7 +309,7 @@ def check(
 
     from collector import commands, terminal
 
-    settings = _settings(config, store=store, listen=listen, dify_url=dify_url)
+    settings = settings_of(config, store=store, listen=listen, dify_url=dify_url)
     if reconcile:
         found = commands.reconcile(settings, {"since": since, "until": until, "app": app})
         terminal.show_json(found) if as_json else terminal.show_reconciliation(found)
@@ -349,7 +343,7 @@ def backup(
     """Write a consistent copy of the store, also while the service serves."""
     from collector import copies, terminal
 
-    made = copies.backup(_settings(config, store=store, listen=listen), to)
+    made = copies.backup(settings_of(config, store=store, listen=listen), to)
     terminal.show_json(made) if as_json else terminal.say(f"wrote {made['path']} ({made['bytes']:,} bytes)")
 
 
@@ -363,7 +357,7 @@ def restore(
     """Make the store from a backup. One that is there is never replaced."""
     from collector import copies, terminal
 
-    made = copies.restore(_settings(config, store=store), source)
+    made = copies.restore(settings_of(config, store=store), source)
     terminal.show_json(made) if as_json else terminal.say(f"wrote {made['path']} ({made['bytes']:,} bytes)")
 
 
@@ -382,7 +376,7 @@ def export_parquet(
     """Write every table as a Parquet file, all of the same moment."""
     from collector import copies, terminal
 
-    made = copies.export_parquet(_settings(config, store=store, listen=listen), to)
+    made = copies.export_parquet(settings_of(config, store=store, listen=listen), to)
     if as_json:
         terminal.show_json(made)
         return
@@ -403,12 +397,13 @@ def payers(
     """Check the payers' file and list the users it does not name."""
     from collector import commands, terminal
 
-    found = commands.payers(_settings(config, store=store, listen=listen, payers=file))
+    found = commands.payers(settings_of(config, store=store, listen=listen, payers=file))
     terminal.show_json(found) if as_json else terminal.show_payers(found)
 
 
 key = typer.Typer(help="Keys: who may ask what.", no_args_is_help=True)
 cli.add_typer(key, name="key")
+cli.add_typer(bill, name="bill")
 
 
 @key.command("create")
@@ -428,7 +423,7 @@ def create_key(
     from collector import keys, terminal
 
     wish = {"name": name, "scopes": scope, "apps": app, "workspaces": workspace, "origins": origin}
-    made = keys.create(_settings(config, store=store, listen=listen), wish, expires)
+    made = keys.create(settings_of(config, store=store, listen=listen), wish, expires)
     if as_json:
         terminal.show_json(made)
     else:
@@ -440,7 +435,7 @@ def list_keys(config: Config = None, store: StorePath = None, listen: Listen = N
     """List keys: what they may do and see, and when they were last used."""
     from collector import keys, terminal
 
-    found = keys.listed(_settings(config, store=store, listen=listen))
+    found = keys.listed(settings_of(config, store=store, listen=listen))
     terminal.show_json({"keys": found}) if as_json else terminal.show_keys(found)
 
 
@@ -455,145 +450,8 @@ def revoke_key(
     """Let a key open nothing any more, from now on."""
     from collector import keys, terminal
 
-    revoked = keys.revoke(_settings(config, store=store, listen=listen), key_id)
+    revoked = keys.revoke(settings_of(config, store=store, listen=listen), key_id)
     terminal.show_json(revoked) if as_json else terminal.say(f"key {revoked['id']} ({revoked['name']}) is revoked")
-
-
-bill = typer.Typer(help="Bills: what a month costs, who pays, closing it, exports.", no_args_is_help=True)
-cli.add_typer(bill, name="bill")
-BillPeriod = Annotated[str, typer.Argument(metavar="PERIOD", help="A month such as 2026-01.")]
-Prices = Annotated[Text, typer.Option("--prices", help="The price book, in TOML; default: the setting prices.")]
-
-
-@bill.command("show")
-def show_bill(
-    period: Annotated[
-        Text, typer.Argument(metavar="PERIOD", help="A month such as 2026-01; without: all months.")
-    ] = None,
-    by: Annotated[
-        list[str], typer.Option(help="department, cost_centre, person, app_name, model_name, kind, day, …")
-    ] = [],  # noqa: B006
-    currency: Annotated[
-        Text, typer.Option("--in", help="Show the totals in this currency too, by the book's rates.")
-    ] = None,
-    prices: Prices = None,
-    config: Config = None,
-    store: StorePath = None,
-    listen: Listen = None,
-    as_json: Json = False,
-) -> None:
-    """Show a month's bill, or the months there are."""
-    from collector import bill_paper, bills, terminal
-
-    settings = _settings(config, store=store, listen=listen, prices=prices)
-    if period is None:
-        found = bills.periods(settings)
-        terminal.show_json({"periods": found}) if as_json else bill_paper.show_periods(found)
-        return
-    statement = bills.show(settings, period, by)
-    converted = bills.converted(settings, period, currency) if currency else None
-    if as_json:
-        terminal.show_json({**statement, "converted": converted} if converted else statement)
-    else:
-        bill_paper.show_statement(statement, converted)
-
-
-@bill.command("budgets")
-def show_budgets(
-    prices: Prices = None,
-    config: Config = None,
-    store: StorePath = None,
-    listen: Listen = None,
-    as_json: Json = False,
-) -> None:
-    """Show how far each budget of the price book has gone this month. Budgets advise; nothing is blocked."""
-    from collector import bill_paper, bills, terminal
-
-    found = bills.budgets(_settings(config, store=store, listen=listen, prices=prices))
-    terminal.show_json({"budgets": found}) if as_json else bill_paper.show_budgets(found)
-
-
-@bill.command("close")
-def close_bill(
-    period: BillPeriod,
-    by: Annotated[str, typer.Option("--by", help="Who closes it.")],
-    prices: Prices = None,
-    config: Config = None,
-    store: StorePath = None,
-    listen: Listen = None,
-    as_json: Json = False,
-) -> None:
-    """Close a month: its lines do not change any more. What comes later is corrected in the next one."""
-    from collector import bills, terminal
-
-    closed = bills.close(_settings(config, store=store, listen=listen, prices=prices), period, by)
-    if as_json:
-        terminal.show_json(closed)
-    else:
-        terminal.say(f"{period} was closed {closed['closed_at']} by {closed['closed_by']}: {closed['lines']:,} lines")
-        terminal.say(f"digest {closed['digest']}")
-        terminal.say(f"seal   {closed['seal']}")
-
-
-@bill.command("diff")
-def diff_bill(
-    period: BillPeriod,
-    book: Annotated[Path | None, typer.Option("--book", help="Another price book, to rate with.")] = None,
-    prices: Prices = None,
-    config: Config = None,
-    store: StorePath = None,
-    listen: Listen = None,
-    as_json: Json = False,
-) -> None:
-    """Compare a month with what it is rated at now, or by another book; nothing changes. Exit 1 if it was tampered."""
-    from collector import bill_paper, bills, terminal
-
-    found = bills.diff(_settings(config, store=store, listen=listen, prices=prices), period, book)
-    terminal.show_json(found) if as_json else bill_paper.show_difference(found)
-    if found["is_intact"] is False:
-        raise typer.Exit(1)
-
-
-@bill.command("export")
-def export_bill(
-    period: BillPeriod,
-    form: Annotated[
-        str, typer.Option("--format", help="csv, parquet, xlsx, focus-csv, focus-parquet; closed: cloudevents, lago.")
-    ] = "focus-csv",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write into this file.")] = None,
-    prices: Prices = None,
-    config: Config = None,
-    store: StorePath = None,
-    listen: Listen = None,
-) -> None:
-    """Write the lines of a month as a file: as they are, as FOCUS 1.2 wants them, or as events."""
-    from collector import bills, terminal
-
-    terminal.write(bills.export(_settings(config, store=store, listen=listen, prices=prices), period, form), output)
-
-
-@bill.command("send")
-def send_bill(
-    period: BillPeriod,
-    to: Annotated[str, typer.Option("--to", metavar="URL", help="Where events are taken: …/api/v1/events[/batch].")],
-    form: Annotated[str, typer.Option("--as", help="cloudevents (OpenMeter) or lago.")] = "cloudevents",
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="The file that holds the key to show.")
-    ] = None,
-    prices: Prices = None,
-    config: Config = None,
-    store: StorePath = None,
-    listen: Listen = None,
-    as_json: Json = False,
-) -> None:
-    """Send the lines of a closed month as events. Sending again changes nothing there: every event has an id."""
-    from collector import bills, terminal
-
-    settings = _settings(config, store=store, listen=listen, prices=prices)
-    token = token_file.read_text().strip() if token_file else None
-    with terminal.progress() as tell:
-        sent = bills.send(settings, period, form, to, token, tell)
-    terminal.show_json({"sent": sent}) if as_json else terminal.say(f"{sent:,} events were taken by {to}")
 
 
 @cli.command()
@@ -640,15 +498,3 @@ def _program() -> str:
     typed = Path(sys.argv[0])
     is_command = typed.name == "dify-metric" and shutil.which("dify-metric") != str(typed.absolute())
     return str(typed) if is_command else "dify-metric"
-
-
-def _settings(config: Path | None, *, is_service: bool = False, **overrides: object) -> Settings:
-    """What is in force, and logs set up by it. A command that shows what it did needs no log of it as well."""
-    from collector.logs import set_up_logs
-    from collector.settings import BY_DEFAULT
-    from collector.settings.configuration import load_settings
-
-    settings = load_settings(overrides, os.environ, config)
-    is_told = is_service or settings.origin("log_level") != BY_DEFAULT
-    set_up_logs(settings.log_level if is_told else "warning", settings.log_format, secrets=settings.secrets)
-    return settings
