@@ -75,6 +75,8 @@ Clock = Callable[[], datetime]
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
 BUDGETS_EVERY = timedelta(minutes=15)
+"""How often budgets are looked at."""
+
 SETTLING = timedelta(seconds=30)
 """How often rollups are made anew where facts came in; meanwhile those are read themselves."""
 
