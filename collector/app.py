@@ -78,6 +78,7 @@ RETIRING = timedelta(hours=1)
 """How often facts that are old enough go."""
 
 BUDGETS_EVERY = timedelta(minutes=15)
+"""How often budgets are looked at."""
 
 
 class Service:

@@ -61,7 +61,7 @@ ABOVE_ALL = (
 )
 """The places where parts meet: each may know everything before it."""
 
-KEEPERS = {"duckdb": {"store"}, "typer": {"cli"}, "apscheduler": {"schedule"}}
+KEEPERS = {"duckdb": {"store"}, "typer": {"options", "cli_bill", "cli"}, "apscheduler": {"schedule"}}
 """Libraries that one room keeps to itself, so that it can be swapped."""
 
 

@@ -12,9 +12,10 @@ the price book; what goes out are lines, statements and differences. Periods are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Lock
 from typing import Any, Protocol, cast
 
@@ -27,6 +28,7 @@ from collector.billing.book import Book
 from collector.billing.budgets import BudgetState, states
 from collector.billing.conversion import Converted, convert
 from collector.billing.rating import Arrow
+from collector.billing.remembered import Remembered
 from collector.billing.statement import BY, Statement, Total
 from collector.errors import QueryError
 from collector.measures.query import Rows
@@ -103,7 +105,7 @@ class Bills:
     ) -> None:
         """`book` is asked each time, and raises SettingsError where there is none or it is wrong."""
         self._rows, self._arrow, self._keep, self._book, self._clock = rows, arrow, keep, book, clock
-        self._closing = Lock()
+        self._closing, self._remembered = Lock(), Remembered(rows)
 
     def periods(self) -> list[Listed]:
         """Every period from the first facts, or the first closed one, until now; oldest first."""
@@ -192,7 +194,7 @@ class Bills:
                     "and messages (keep_model_calls, …) until their month is closed",
                     field="period",
                 )
-            lines = self._lines(month, book, closed)
+            lines = self._lines(month, book, closed, is_fresh=True)
             found = ClosedPeriod(
                 period=name,
                 starts_at=month.period.start,
@@ -263,17 +265,15 @@ class Bills:
             before = each.seal
         raise QueryError(f"{name} is not closed", field="period")
 
-    def _lines(self, month: _Month, book: Book, closed: Mapping[str, ClosedPeriod]) -> pa.Table:
+    def _lines(
+        self, month: _Month, book: Book, closed: Mapping[str, ClosedPeriod], *, is_fresh: bool = False
+    ) -> pa.Table:
         if month.closed is not None:
             return self._kept(month.name)
         found = [rating.rated(self._arrow, book, month.period, month.name)]
         last = max((each.ends_at for each in closed.values()), default=None)
         if last == month.period.start:  # the first period that is not closed bills what changed in those that are
-            for name, each in closed.items():
-                period = Period(each.starts_at, each.ends_at, zone(each.timezone))
-                if self._days_gone(period):  # facts that are gone are no refund
-                    continue
-                found.append(rating.corrections(self._arrow, book, period, name, month.name))
+            found += self._corrections(month.name, book, closed, is_fresh=is_fresh)
         return pa.concat_tables(found)
 
     def _doubts(self, month: _Month) -> list[str]:
@@ -285,6 +285,18 @@ class Bills:
     def _days_gone(self, period: Period) -> int:
         ((number,),) = self._rows(_GONE, {"since": period.start, "until": period.end})
         return int(cast(int, number))
+
+    def _corrections(
+        self, name: str, book: Book, closed: Mapping[str, ClosedPeriod], *, is_fresh: bool
+    ) -> Iterator[pa.Table]:
+        """What is billed in a period for each closed one; worked out again only where something has changed."""
+        common = () if is_fresh else (name, book.digest, *self._remembered.around())
+        for each in closed.values():
+            period = Period(each.starts_at, each.ends_at, zone(each.timezone))
+            if self._days_gone(period):  # facts that are gone are no refund
+                continue
+            work_out = partial(rating.corrections, self._arrow, book, period, each.period, name)
+            yield work_out() if is_fresh else self._remembered.get(each.period, period, common, work_out)
 
     def _kept(self, name: str) -> pa.Table:
         return self._arrow(_KEPT, {"period": name}).cast(LINES)

@@ -12,7 +12,7 @@ from collector.cli.options import Config, Json, Listen, StorePath, Text, setting
 part = typer.Typer()
 
 
-bill = typer.Typer(help="Bills: what a month costs, who pays, closing it, exports.", no_args_is_help=True)
+bill = typer.Typer(help="Bills: what a month costs, who pays, closing it, budgets, exports.", no_args_is_help=True)
 part.add_typer(bill, name="bill")
 BillPeriod = Annotated[str, typer.Argument(metavar="PERIOD", help="A month such as 2026-01.")]
 Prices = Annotated[Text, typer.Option("--prices", help="The price book, in TOML; default: the setting prices.")]

@@ -9,7 +9,7 @@ import random
 import types
 import typing
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -38,6 +38,7 @@ from collector.records import ModelCall, Record
 from collector.store import open_store
 from collector.store.tables import table_of
 from tests.billing.world import BOOK, GPT, MYSTERY, PAYERS, QWEN_MAX, SONNET, World, asked, at, january, told
+from tests.builders import an_app
 from tests.conftest import ROOT, examples
 
 BOOKS = [
@@ -107,6 +108,8 @@ def test_what_was_billed_and_corrected_is_what_the_facts_are_worth(story: Sequen
                 world.forget(str(id_))
             world.book = parse_book(BOOKS[book])
             world.pay('[[payer]]\nuser_id = "bo"\ndepartment = "Support"\n' if is_moved else PAY)
+            for name in ("2026-02", "2026-03"):  # what is remembered must not outlive what it is made of
+                world.bills.lines(name)
             if is_closed and (last := next(months, None)):
                 world.bills.close(last, "finance")
                 closed.append(last)
@@ -140,6 +143,41 @@ def assert_arithmetic(lines: pa.Table) -> None:
         assert row["amount"] == row["quantity"] * (unit * (1 - share))
         assert (row["unit_price"] is None) == (row["currency"] is None)
     assert len(set(lines["id"].to_pylist())) == len(lines)
+
+
+def test_a_closed_month_is_rated_anew_only_where_something_changed():
+    with closing(World(january())) as world:
+        asked_for: list[str] = []
+
+        def arrow(sql: str, parameters: Mapping[str, object]) -> pa.Table:
+            asked_for.append("corrections" if "billed AS" in sql else "other")
+            return world.store.arrow(sql, parameters)
+
+        bills = Bills(world.store.rows, arrow, world.store.close_period, lambda: world.book, lambda: world.now)
+        bills.close("2026-01", "finance")
+
+        def is_rated_anew() -> bool:
+            asked_for.clear()
+            found = sums(bills.lines("2026-02"))
+            is_anew = "corrections" in asked_for
+            assert found == sums(world.bills.lines("2026-02"))
+            return is_anew
+
+        assert [is_rated_anew(), is_rated_anew()] == [True, False]
+        world.put(*asked("of february", "bo", at(2, 2), GPT, input_tokens=3))
+        assert is_rated_anew(), "it has a message, which may say whose an older call is"
+        assert not is_rated_anew()
+        for change in (
+            lambda: world.put(*asked("late", "bo", at(1, 20), GPT, input_tokens=50)),
+            lambda: world.forget("c1"),
+            lambda: world.pay(PAY),
+            lambda: world.price("# another text"),
+            lambda: world.put(an_app(id="desk", name="Desk 2", seen_at=at(12, 31))),
+            lambda: world.store._writer.run("UPDATE bill_line SET department = 'x' WHERE kind = 'output'"),  # type: ignore[attr-defined]
+        ):
+            change()
+            assert is_rated_anew()
+            assert not is_rated_anew()
 
 
 @given(calls, st.randoms(use_true_random=False))
