@@ -291,6 +291,7 @@ class Service:
             tallies=self._tallies(),
             others=self.companion.metrics if self.companion else lambda: None,
             most_series=self.settings.most_series,
+            snapshot=self.store.snapshot,
         )
 
     def _tallies(self) -> Iterable[Tally]:

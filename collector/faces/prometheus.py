@@ -8,6 +8,7 @@ counter never steps back, even where Dify corrects a fact (`collector.faces.read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, product
@@ -111,12 +112,15 @@ class Exposition:
         tallies: Iterable[Tally] = (),
         others: Callable[[], str | None] = lambda: None,
         most_series: int = MOST_SERIES,
+        snapshot: Callable[[], AbstractContextManager[Rows]] | None = None,
     ) -> None:
-        """`others` gives families that another process of ours counts, in the text format; None: it cannot now.
+        """`snapshot` is a Store's: `rows` of one moment, where facts come in while they are counted.
+
+        `others` gives families that another process of ours counts, in the text format; None: it cannot now.
 
         `most_series` is how many series a family may have.
         """
-        self._rows = rows
+        self._snapshot = snapshot or (lambda: nullcontext(rows))
         self._clock = clock
         self._counting_since = counting_since
         self._readings = readings or Readings()
@@ -131,29 +135,30 @@ class Exposition:
         _, content_type = choose_encoder(accept)
         others = self._others() or ""
         with self._lock:
-            families = [*self._families(self._clock())]
+            with self._snapshot() as rows:
+                families = [*self._families(rows, self._clock())]
             self._readings.save()
             is_open = content_type.startswith("application/openmetrics-text")
             return self._renderer.text(families, openmetrics=is_open, others=others), content_type
 
-    def _families(self, now: datetime) -> Iterator[Shown]:
-        state = State.of(self._rows).with_undated(self._rows)
+    def _families(self, rows: Rows, now: datetime) -> Iterator[Shown]:
+        state = State.of(rows).with_undated(rows)
         # The end of a day: nothing has to be looked for behind the last whole one.
         end = Level.DAY.start(max(now, self._counting_since) + SLACK) + Level.DAY.length
         since = Period(self._counting_since, end, ZoneInfo("UTC"))
-        found = numbers(_COUNTED, self._rows, since, Moment.FINISHED, state)
+        found = numbers(_COUNTED, rows, since, Moment.FINISHED, state)
         for age, wanted in _OF_NOW.items():
             oldest = EPOCH if age is None else now - timedelta(seconds=age)
-            found |= numbers(wanted, self._rows, Period(oldest, end, ZoneInfo("UTC")), Moment.CREATED, state)
+            found |= numbers(wanted, rows, Period(oldest, end, ZoneInfo("UTC")), Moment.CREATED, state)
         ever = Period(EPOCH, now + SLACK, ZoneInfo("UTC"))
-        found |= numbers(((_APPS, INFO_LABELS),), self._rows, ever, Moment.CREATED, state)
+        found |= numbers(((_APPS, INFO_LABELS),), rows, ever, Moment.CREATED, state)
         for family in FAMILIES:
             if family.kind == "histogram":
                 yield self._histogram(family, found)
             else:
                 yield self._family(family, _zeros(family, found[_APPS]) | found[_SINGLE[family]])
         yield from self._costs(found[_COST])
-        yield from (self._active_users(name, labels, now, end, state) for name, labels in ACTIVE_USERS.items())
+        yield from (self._active_users(name, labels, rows, now, end, state) for name, labels in ACTIVE_USERS.items())
         said = "An app that exists, with the name it has now; always 1."
         yield Shown(INFO, "gauge", said, INFO_LABELS, dict.fromkeys(found[_APPS], 1.0))
         yield from (_tallied(tally) for tally in self._tallies)
@@ -201,11 +206,11 @@ class Exposition:
             values = moved(values, self._places(name, COST_LABELS, values), add)
             yield Shown(name, "counter", said_of(_COST), COST_LABELS, self._readings.raised(name, values))
 
-    def _active_users(self, name: str, labels: Labels, now: datetime, end: datetime, state: State) -> Shown:
+    def _active_users(self, name: str, labels: Labels, rows: Rows, now: datetime, end: datetime, state: State) -> Shown:
         shown: Values = {}
         for window, seconds in WINDOWS.items():
             period = Period(now - timedelta(seconds=seconds), end, ZoneInfo("UTC"))
-            found = numbers([(_USERS, labels)], self._rows, period, Moment.CREATED, state)[_USERS]
+            found = numbers([(_USERS, labels)], rows, period, Moment.CREATED, state)[_USERS]
             for values, number in found.items():
                 shown[*values, window] = number
         return Shown(name, "gauge", _USERS.help, (*labels, "window"), shown)

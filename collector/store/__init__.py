@@ -6,7 +6,8 @@ of it is stored, or nothing. Putting a batch twice changes nothing. Nothing here
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -21,6 +22,9 @@ from collector.records import Mark, Record, Stored
 from collector.rollups import Drift
 
 Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
+
+Reads: TypeAlias = Callable[[str, Parameters], list[tuple[object, ...]]]
+"""`rows` of one moment."""
 
 Readings: TypeAlias = Mapping[tuple[str, str], float]
 """What counters said last, by family and labels (as text)."""
@@ -48,6 +52,9 @@ class Store(Protocol):
 
         With a `sight` every table holds no more than what it shows, whatever the SQL asks.
         """
+
+    def snapshot(self) -> AbstractContextManager[Reads]:
+        """Reads of one moment: what is stored meanwhile is not seen. Raises StoreError."""
 
     def arrow(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> pa.Table:
         """Read many rows at once."""

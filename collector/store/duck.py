@@ -39,7 +39,7 @@ from collector.records import (
     Stored,
 )
 from collector.rollups import Drift
-from collector.store import Parameters, Readings, columns, estimates, keys, merge, migrations, retirement
+from collector.store import Parameters, Readings, Reads, columns, estimates, keys, merge, migrations, retirement
 from collector.store.rollup import Rollups
 from collector.store.rollup_check import drifts
 from collector.store.seen import Seen
@@ -111,6 +111,12 @@ class DuckStore:
         """Read on a cursor of its own."""
         with self._reading(sight) as session:
             return session.run(sql, parameters)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Reads]:
+        """Reads of one moment, on a cursor of their own."""
+        with self._reading() as session, session.transaction():
+            yield session.run
 
     def arrow(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> pa.Table:
         """Read many rows on a cursor of its own."""

@@ -66,7 +66,7 @@ class Scraped:
             clock=lambda: self.now,
             counting_since=self.store.counting_since,
             readings=Readings(self.store.readings, self.store.keep_readings),
-            **self._how,
+            **{"snapshot": self.store.snapshot, **self._how},
         )
 
     def scrape(self, accept: str = "") -> Exposed:

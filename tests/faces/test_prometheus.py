@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -23,6 +24,7 @@ from collector.faces.families import ACTIVE_USERS, COST, COST_LABELS, FAMILIES, 
 from collector.faces.guard import guard
 from collector.faces.prometheus import Tally, router
 from collector.faces.readings import Readings
+from collector.measures.query import Rows
 from collector.records import (
     BROKER,
     CONSOLE,
@@ -35,6 +37,7 @@ from collector.records import (
     Retrieval,
     Watermark,
 )
+from collector.store import Parameters, open_store
 from tests.builders import NOON, a_call, a_conversation, a_feedback, a_message, a_node, a_run, an_app
 from tests.conftest import ROOT
 from tests.faces.exposed import OPENMETRICS, SINCE, Exposed, Scraped, exposed
@@ -330,6 +333,27 @@ class TestFormats:
         assert (checked.returncode, (checked.stdout + checked.stderr).decode()) == (0, "")
 
 
+def test_facts_that_come_in_while_others_are_counted_wait_for_the_next_scrape():
+    store, numbers = open_store(":memory:", now=SINCE), count()
+
+    @contextmanager
+    def busy() -> Iterator[Rows]:
+        with store.snapshot() as rows:
+
+            def read(sql: str, parameters: Parameters = ()) -> list[tuple[object, ...]]:
+                number = next(numbers)
+                store.put([a_run(id=f"r{number}", app_id=f"a{number}"), an_app(id=f"a{number}")])
+                return rows(sql, parameters)
+
+            yield read
+
+    with closing(store):
+        found = Scraped(store, snapshot=busy).scrape()
+        assert next(numbers) > 10
+        assert len(found.series("dify_run_duration_seconds_count")) <= 1
+        assert len(Scraped(store).scrape().series("dify_run_duration_seconds_count")) > 10
+
+
 def test_numbers_of_the_process_stand_beside_those_of_the_facts():
     seen = {("console", "200"): 3.0}
     gauge = Tally("dify_metric_source_up", "Whether.", (), lambda: {(): 1.0}, is_counter=False)
@@ -453,8 +477,6 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_kill_says_the_same(tmp_path: Path):
-    from collector.store import open_store
-
     path = tmp_path / "t.duckdb"
     killed = subprocess.run([sys.executable, "-c", KILLED, path], cwd=ROOT, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

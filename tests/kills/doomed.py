@@ -117,7 +117,10 @@ def warmed(folder: Path, store: str, env: Mapping[str, str]) -> Iterator[Doomed]
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=dict(env)
     ) as process:
         doomed = Doomed(process, folder, store)
-        doomed._heard("warm")
-        yield doomed
-        assert process.stdin is not None
-        process.stdin.close()
+        try:
+            doomed._heard("warm")
+            yield doomed
+        finally:
+            assert process.stdin is not None
+            process.stdin.write("kill\n")  # what is still running where a story failed; nothing else hears it
+            process.stdin.close()
