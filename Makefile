@@ -21,7 +21,7 @@ demo: .venv/.runtime ## run a simulated Dify and the collector, with numbers tha
 	$(BIN)/dify-metric demo $(ARGS)
 
 test: .venv/.dev servers ## run all tests (ARGS="tests/store -x" for some)
-	$(BIN)/python -m pytest -q -n auto $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 check: lint test ## run every check: ready to commit
 

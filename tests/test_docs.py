@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from collector.access import Scope
-from collector.app import KEEPING
 from collector.measures.catalogue import CATALOGUE
+from collector.retention import KEEPING
 from collector.settings import Settings
 from tests.conftest import ROOT
 from tests.serving import a_service
