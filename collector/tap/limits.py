@@ -17,7 +17,7 @@ class Limits:
     event_bytes: int = 4 * MIB  # of an event worth reading; longer ones go by unread
     answer_bytes: int = 4 * MIB  # of a JSON answer kept for reading
     unread_bytes: int = 32 * MIB  # waiting to be read, all answers together; what is beyond goes by unread
-    reading_seconds: float = 0.002  # reading at a stretch, before bytes get their turn again
+    reading_seconds: float = 0.0002  # reading at a stretch, before bytes get their turn again
 
     connect_seconds: float = 10.0
     head_seconds: float = 30.0  # from its first byte to its last

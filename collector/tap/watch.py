@@ -38,6 +38,10 @@ _BEARER = b"bearer "
 _STOPS = 10_000
 _READ_SECONDS = 0.01
 """Pieces are read some at a time: each was stamped when it came, and a turn of the loop for each would cost its own."""
+_REST_SECONDS = 0.001
+"""Between two stretches of reading: where many streams end at once, the bytes of the others are served meanwhile."""
+_MOST_WAITING = 2_000
+"""More pieces than this are read without a rest: what comes on and on has to be read some time."""
 _RECORDS_A_BATCH = 1_000
 
 log = structlog.get_logger()
@@ -252,7 +256,7 @@ class Watch:
         self._hand_over(batch)
         self._is_due = bool(self._unread)
         if self._is_due:
-            self._wake(0, self._read)
+            self._wake(_REST_SECONDS if len(self._unread) < _MOST_WAITING else 0.0, self._read)
 
     def _records(self, seen: Seen, now: datetime) -> list[Record]:
         told: list[Record] = []

@@ -110,8 +110,8 @@ def main() -> None:
         all_ways = ways(stack, upstream)
         first = {way.name: kb_per_stream(way, load) for way in all_ways if way.pid}
         rounds: dict[str, list[Round]] = {way.name: [] for way in all_ways}
-        for _ in range(ROUNDS):
-            for way in all_ways:
+        for turn in range(ROUNDS):
+            for way in all_ways[turn % len(all_ways) :] + all_ways[: turn % len(all_ways)]:
                 rounds[way.name].append(a_round(way, load))
     for name, measured in rounds.items():
         show(name, measured)

@@ -11,6 +11,7 @@ Run: python -m tests.servers.load. It prints `ready`, then answers each line of 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import sys
@@ -143,6 +144,7 @@ class Load:
 
 
 async def main() -> None:
+    gc.disable()  # a pause of the instrument would be taken for one of the way that is being measured
     load = Load()
     print("ready", flush=True)
     while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
