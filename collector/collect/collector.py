@@ -11,7 +11,7 @@ missing is then worked out from what is stored (`backlog.py`). A pass that is ki
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -165,19 +165,10 @@ class Collector:
         try:
             apps = await self._apps(one_pass)
             await self._releases.note(one_pass, self._console.version, self._reader.workspace_id)
-            await self._lists(one_pass, apps)
-            await one_pass.flush()
-            await self._set_aside(one_pass, apps)
-            await self._open(one_pass, apps)
-            if one_pass.wants(MESSAGES):
-                await self._talks(one_pass, apps)
-            if any(map(one_pass.wants, _LISTED_RUNS)):
-                await self._mentions(one_pass, apps)
-                await self._completeness.compare(one_pass, apps)
-            if one_pass.wants(STATISTICS):
-                await self._statistics.read(one_pass, list(apps.values()), self._reader.workspace_id)
-            if one_pass.wants(NODES):
-                await self._leaves(one_pass, apps)
+            parts = [partial(self._facts, one_pass, apps)]
+            if self._is_listed:
+                parts.append(partial(self._surroundings.read, one_pass, apps))
+            await _beside(parts)
             await one_pass.flush()
         except BaseException as error:
             # What a paused walk had read last may not be stored: it begins anew.
@@ -220,13 +211,29 @@ class Collector:
                     step.records.append(msgspec.structs.replace(app, seen_at=one_pass.began, deleted_at=one_pass.began))
         return step
 
-    async def _lists(self, one_pass: Pass, apps: Apps) -> None:
-        """Everything that is listed: per app, and beside it what belongs to none and is asked one by one."""
-        listings = [partial(self._app, one_pass, app) for app in apps.values()]
-        if self._is_listed:
-            listings.append(partial(self._surroundings.read, one_pass, apps))
-        async for _ in together(listings, one_pass.width + 1):
+    async def _facts(self, one_pass: Pass, apps: Apps) -> None:
+        """What is listed, and then what hangs on it; Dify's own statistics beside that."""
+        # Each asks one page after the other: twice as many as go out at once.
+        async for _ in together([partial(self._app, one_pass, app) for app in apps.values()], 2 * one_pass.width):
             pass
+        await one_pass.flush()
+        parts = [partial(self._details, one_pass, apps)]
+        if one_pass.wants(STATISTICS):
+            told_by = self._reader.workspace_id
+            parts.append(partial(self._statistics.read, one_pass, list(apps.values()), told_by))
+        await _beside(parts)
+
+    async def _details(self, one_pass: Pass, apps: Apps) -> None:
+        """What is known to be open, unread or missing."""
+        await self._set_aside(one_pass, apps)
+        await self._open(one_pass, apps)
+        if one_pass.wants(MESSAGES):
+            await self._talks(one_pass, apps)
+        if any(map(one_pass.wants, _LISTED_RUNS)):
+            await self._mentions(one_pass, apps)
+            await self._completeness.compare(one_pass, apps)
+        if one_pass.wants(NODES):
+            await self._leaves(one_pass, apps)
 
     async def _app(self, one_pass: Pass, app: App) -> None:
         """Everything that is listed per app."""
@@ -394,6 +401,12 @@ class Collector:
 
     def _is_vain(self, key: str) -> bool:
         return self._reader.is_gone(key) or self._failures[key] >= MOST_FAILURES
+
+
+async def _beside(parts: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Do all at the same time; the first failure ends the others and rises."""
+    async for _ in together(parts, len(parts)):
+        pass
 
 
 async def _once(batch: Sequence[Question]) -> AsyncIterator[Sequence[Question]]:
