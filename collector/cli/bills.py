@@ -9,16 +9,14 @@ import typer
 
 from collector.cli.options import Config, Json, Listen, StorePath, Text, settings_of
 
-part = typer.Typer()
-
-
-bill = typer.Typer(help="Bills: what a month costs, who pays, closing it, budgets, exports.", no_args_is_help=True)
-part.add_typer(bill, name="bill")
+part = typer.Typer(
+    name="bill", help="Bills: what a month costs, who pays, closing it, budgets, exports.", no_args_is_help=True
+)
 BillPeriod = Annotated[str, typer.Argument(metavar="PERIOD", help="A month such as 2026-01.")]
 Prices = Annotated[Text, typer.Option("--prices", help="The price book, in TOML; default: the setting prices.")]
 
 
-@bill.command("show")
+@part.command("show")
 def show_bill(
     period: Annotated[
         Text, typer.Argument(metavar="PERIOD", help="A month such as 2026-01; without: all months.")
@@ -51,7 +49,7 @@ def show_bill(
         bill_paper.show_statement(statement, converted)
 
 
-@bill.command("budgets")
+@part.command("budgets")
 def show_budgets(
     prices: Prices = None,
     config: Config = None,
@@ -66,7 +64,7 @@ def show_budgets(
     terminal.show_json({"budgets": found}) if as_json else bill_paper.show_budgets(found)
 
 
-@bill.command("close")
+@part.command("close")
 def close_bill(
     period: BillPeriod,
     by: Annotated[str, typer.Option("--by", help="Who closes it.")],
@@ -88,7 +86,7 @@ def close_bill(
         terminal.say(f"seal   {closed['seal']}")
 
 
-@bill.command("diff")
+@part.command("diff")
 def diff_bill(
     period: BillPeriod,
     book: Annotated[Path | None, typer.Option("--book", help="Another price book, to rate with.")] = None,
@@ -107,7 +105,7 @@ def diff_bill(
         raise typer.Exit(1)
 
 
-@bill.command("export")
+@part.command("export")
 def export_bill(
     period: BillPeriod,
     form: Annotated[
@@ -125,7 +123,7 @@ def export_bill(
     terminal.write(bills.export(settings_of(config, store=store, listen=listen, prices=prices), period, form), output)
 
 
-@bill.command("send")
+@part.command("send")
 def send_bill(
     period: BillPeriod,
     to: Annotated[str, typer.Option("--to", metavar="URL", help="Where events are taken: …/api/v1/events[/batch].")],

@@ -8,14 +8,10 @@ import typer
 
 from collector.cli.options import Config, Json, Listen, StorePath, Text, settings_of
 
-part = typer.Typer()
+part = typer.Typer(name="key", help="Keys: who may ask what.", no_args_is_help=True)
 
 
-key = typer.Typer(help="Keys: who may ask what.", no_args_is_help=True)
-part.add_typer(key, name="key")
-
-
-@key.command("create")
+@part.command("create")
 def create_key(
     name: Annotated[str, typer.Option(help="Whose the key is, or what for.")],
     scope: Annotated[list[str], typer.Option(help="read, ingest, metrics or admin; again for more.")] = ["read"],  # noqa: B006
@@ -39,7 +35,7 @@ def create_key(
         terminal.show_token(made)
 
 
-@key.command("list")
+@part.command("list")
 def list_keys(config: Config = None, store: StorePath = None, listen: Listen = None, as_json: Json = False) -> None:
     """List keys: what they may do and see, and when they were last used."""
     from collector import keys, terminal
@@ -48,7 +44,7 @@ def list_keys(config: Config = None, store: StorePath = None, listen: Listen = N
     terminal.show_json({"keys": found}) if as_json else terminal.show_keys(found)
 
 
-@key.command("revoke")
+@part.command("revoke")
 def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `dify-metric key list` shows it.")],
     config: Config = None,

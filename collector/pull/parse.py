@@ -158,26 +158,27 @@ def message_facts(
 
 def rating_fact(raw: Json, telling: Telling) -> Feedback:
     """One row of the feedback export -> Feedback. What was written beside the rating is left behind."""
-    message_id, side = required_text(raw, "message_id"), required_text(raw, "feedback_source")
-    at = instant(raw, "feedback_date")
-    return Feedback(
-        source=telling.source,
-        seen_at=telling.seen_at,
-        id=f"{message_id}/{side}",
-        message_id=message_id,
-        from_source=side,
-        app_id=telling.app_id,
-        workspace_id=telling.workspace_id,
-        conversation_id=text(raw, "conversation_id"),
-        user_id=text(raw, "from_end_user_id"),
-        rating=required_text(raw, "feedback_rating_raw"),
-        created_at=at,
-    )
+    side, rating = required_text(raw, "feedback_source"), required_text(raw, "feedback_rating_raw")
+    return _rating(raw, telling, side, rating, created_at=instant(raw, "feedback_date"))
 
 
 def service_rating_fact(raw: Json, telling: Telling) -> Feedback:
     """One row of the service API's feedback -> Feedback. What was written beside the rating is left behind."""
-    message_id, side = required_text(raw, "message_id"), required_text(raw, "from_source")
+    side, rating = required_text(raw, "from_source"), required_text(raw, "rating")
+    created_at, updated_at = instant(raw, "created_at"), instant(raw, "updated_at")
+    return _rating(raw, telling, side, rating, created_at=created_at, updated_at=updated_at)
+
+
+def _rating(
+    raw: Json,
+    telling: Telling,
+    side: str,
+    rating: str,
+    *,
+    created_at: datetime | None,
+    updated_at: datetime | None = None,
+) -> Feedback:
+    message_id = required_text(raw, "message_id")
     return Feedback(
         source=telling.source,
         seen_at=telling.seen_at,
@@ -188,9 +189,9 @@ def service_rating_fact(raw: Json, telling: Telling) -> Feedback:
         workspace_id=telling.workspace_id,
         conversation_id=text(raw, "conversation_id"),
         user_id=text(raw, "from_end_user_id"),
-        rating=required_text(raw, "rating"),
-        created_at=instant(raw, "created_at"),
-        updated_at=instant(raw, "updated_at"),
+        rating=rating,
+        created_at=created_at,
+        updated_at=updated_at,
     )
 
 

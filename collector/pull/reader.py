@@ -76,6 +76,14 @@ class Step:
     ties_lost: bool = False
     marks: list[Mark] = field(default_factory=list)  # what is complete once its records are stored
 
+    def take(self, page: Step, *, requests: int) -> None:
+        """Add what one page brought, for which so many requests were made."""
+        self.records += page.records
+        self.marks += page.marks
+        self.requests += requests
+        self.parse_failures += page.parse_failures
+        self.ties_lost |= page.ties_lost
+
 
 class RunCount(NamedTuple):
     """How many runs there are, of those created at `since` or later (None: of all)."""
@@ -271,11 +279,8 @@ class Reader:
         ask = self._ask(endpoints.MESSAGES, {"conversation_id": conversation.id}, app_id=app.id)
         async for page in cursored(ask, cursor="first_id", until=until, oldest_first=True):
             read = self._parsed(page.records, lambda raw: self._message(raw, app, conversation), "messages", app.id)
-            step.records += read.records
-            step.marks += read.marks
-            step.requests += 1
-            step.parse_failures += read.parse_failures
-            step.ties_lost |= page.ties_lost
+            read.ties_lost = page.ties_lost
+            step.take(read, requests=1)
         return step
 
     async def completion(self, conversation: Conversation, app: App) -> Step:
@@ -321,10 +326,8 @@ class Reader:
             except (Unauthorized, Forbidden, NotFound, Rejected) as error:
                 log.warning("app key not taken", app=app.name, problem=str(error), next="look at dify_app_keys")
                 return None
-            step = self._parsed(raws, lambda raw: [service_rating_fact(raw, telling)], "feedback", app.id)
-            found.records += step.records
-            found.marks += step.marks
-            found.parse_failures += step.parse_failures
+            page = self._parsed(raws, lambda raw: [service_rating_fact(raw, telling)], "feedback", app.id)
+            found.take(page, requests=0)  # counted before it was asked: it may fail
             if len(raws) < endpoints.MOST_RATINGS:
                 return found
 
