@@ -33,6 +33,12 @@ MOST_GROUPS = 200_000
 _MICROSECOND = timedelta(microseconds=1)
 _READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
 _TABLES = {rollup.facts for rollup in ALL_ROLLUPS}
+_ROLLED = {
+    rollup.table(level, told): rollup.facts
+    for rollup in ALL_ROLLUPS
+    for level in Level
+    for told in (None, *rollup.told)
+}
 
 
 @dataclass(frozen=True)
@@ -160,11 +166,16 @@ class Scan:
         return ((self.query.period.start, self.query.period.end),) if self.at else ()
 
     def _in_period(self) -> list[str]:
-        period = self.query.period
-        return [
+        period, began = self.query.period, f"{self.facts.table}.created_at"
+        found = [
             f"{self.at} >= {self.bind('since', period.start)}",
             f"{self.at} < {self.bind('until', period.end)}",
         ]
+        if self.query.began_from:
+            found.append(f"{began} >= {self.bind('began_from', self.query.began_from)}")
+        if self.query.began_before:
+            found.append(f"({began} < {self.bind('began_before', self.query.began_before)} OR {began} IS NULL)")
+        return found
 
     def _step(self) -> str:
         grain = self.query.grain
@@ -309,6 +320,11 @@ def read_by(sql: str, own: Mapping[str, Spans], query: Query) -> dict[str, Spans
     near: Spans = ((query.period.start - Level.DAY.length, query.period.end + Level.DAY.length),)
     others = {table for table in _READ.findall(sql) if table in _TABLES}
     return {**dict.fromkeys(sorted(others), near), **own}
+
+
+def tables_read(sql: str) -> set[str]:
+    """The tables of a statement; those of a rollup under the name of its facts."""
+    return {_ROLLED.get(table, table) for table in _READ.findall(sql)}
 
 
 def key_names(query: Query) -> list[str]:
