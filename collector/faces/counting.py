@@ -127,7 +127,8 @@ def tables(wanted: Iterable[Wanted], *, at_once: bool = False) -> Iterable[list[
     for measure, labels in wanted:
         # Buckets are read from facts: beside them nothing would be read from rollups.
         is_shared = measure.kind in JOINED and (at_once or measure.kind is not Kind.BUCKETS)
-        shared = (measure.facts, measure.at) if is_shared else measure
+        of_look = (measure.facts, measure.key, labels) if measure.kind is Kind.SNAPSHOT else measure
+        shared = (measure.facts, measure.at) if is_shared else of_look
         found.setdefault(shared, []).append((measure, labels))
     return found.values()
 
@@ -143,22 +144,22 @@ def added(
     wanted: Sequence[Wanted], query: Query, answered: Iterable[tuple[Key, Cells]]
 ) -> Iterator[tuple[Measure, Exact]]:
     """What was answered by all labels, added up to the labels of each measure."""
-    places = {dimension.name: place for place, dimension in enumerate(query.by)}
-    found = [
-        (tuple(label(name, value) for name, value in zip(places, key, strict=True)), cells) for key, cells in answered
-    ]
+    names = [dimension.name for dimension in query.by]
+    found = [*answered]
+    keys = [tuple(map(label, names, key)) for key, _ in found]
+    series_by: dict[Labels, list[Labels]] = {}
     for measure, labels in wanted:
-        at, values = [places[each] for each in labels], Exact()
-        for key, cells in found:
-            series = tuple(key[place] for place in at)
-            match cells.get(measure):
-                case None:
-                    continue
-                case dict() as buckets:
-                    for bound, how_many in buckets.items():
-                        _join(values, (*series, f"{bound:g}"), how_many, measure.kind)
-                case value:
-                    _join(values, series, value, measure.kind)
+        if labels not in series_by:
+            at = [names.index(each) for each in labels]
+            series_by[labels] = [tuple([key[place] for place in at]) for key in keys]
+        values = Exact()
+        for series, (_, cells) in zip(series_by[labels], found, strict=True):
+            value = cells.get(measure)
+            if isinstance(value, dict):
+                for bound, how_many in value.items():
+                    _join(values, (*series, f"{bound:g}"), how_many, measure.kind)
+            elif value is not None:
+                _join(values, series, value, measure.kind)
         yield measure, values
 
 

@@ -45,7 +45,9 @@ def numbers_so_far(
             found |= told(asked.answered(rows, state)[0])
             continue
         settled = _Settled.of(asked, rows, state, earlier, today)
-        found |= settled.beside(replace(asked, began_from=today).answered(rows, _ALL)[0])
+        for some in tables(each):
+            latest = replace(asked, wanted=tuple(some), began_from=today)
+            found |= settled.beside(latest.answered(rows, _ALL)[0])
     return found
 
 
