@@ -249,7 +249,7 @@ def over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[Fl
     asked = _in_common(measures)
     keys, conditions = rows.keys(), rows.conditions(asked)
     is_filtered = len({measure.where for measure in asked}) > 1
-    common, cells = sorted(_common(measures)) if asked is not measures else [], _cells(measures)
+    common, cells = sorted(_common(measures)) if asked != measures else [], _cells(measures)
     own = dict(zip(measures, asked, strict=True))
     columns = [
         *keys,
