@@ -1,4 +1,4 @@
-"""What is kept of facts beside the facts: totals by quarter hour, hour and day, and who was there. Plain data.
+"""What is kept of facts beside the facts: totals by quarter hour, hour, shift and day, and who was there. Plain data.
 
 What comes in is nothing; what goes out is ROLLUPS. The store fills their tables from the facts and keeps them when the
 facts go; measures answer from them what they can. Both read it here what a table and a column mean. Nothing here runs
@@ -11,7 +11,7 @@ SQL. A rollup holds rows of facts with the same keys that began in one step, and
     first_at, last_at   when the first and the last of them began
     then counts and sums, by their names
 
-All steps are cut in UTC. A quarter hour fits every time zone's days.
+All steps are cut in UTC. A quarter hour fits every time zone's days; a shift, of eight hours, those of China.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Level(StrEnum):
 
     QUARTER = "quarter"
     HOUR = "hour"
+    SHIFT = "shift"
     DAY = "day"
 
     @property
@@ -69,6 +70,7 @@ class Level(StrEnum):
 _LENGTHS = {
     Level.QUARTER: timedelta(minutes=15),
     Level.HOUR: timedelta(hours=1),
+    Level.SHIFT: timedelta(hours=8),
     Level.DAY: timedelta(days=1),
 }
 
@@ -165,8 +167,8 @@ class Rollup:
 
     @property
     def digest(self) -> str:
-        """Changes when it means something else."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()
+        """Changes when it means something else, or is kept of other steps."""
+        return hashlib.sha256(repr((self, _LENGTHS)).encode()).hexdigest()
 
     def table(self, level: Level, told: Told | None = None) -> str:
         """The table that holds it, or the values of one of its columns."""

@@ -5,8 +5,9 @@ What comes in are the parameters of a question; what goes out are periods and An
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from collector.measures.ask import After, Query
 from collector.measures.catalogue import CATALOGUE, Catalogue
 from collector.measures.paging import read_cursor
 from collector.measures.query import Rows, earliest, run
+from collector.measures.still import still
 from collector.period import Period, zone
 
 
@@ -27,6 +29,12 @@ class Asker:
     now: datetime
     timezone: str = "UTC"
     catalogue: Catalogue = CATALOGUE
+
+    @contextmanager
+    def still(self) -> Iterator[Asker]:
+        """One whose answers are all of one moment of the store."""
+        with still(self.rows) as rows:
+            yield replace(self, rows=rows)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -81,5 +89,6 @@ class Asker:
 
     def answered(self, asked: Asked) -> Answer:
         """The answer to what was asked. Raises QueryError."""
-        period, now, after = self.period(asked)
-        return self.run(self.question(asked, period, after), now)
+        with self.still() as asker:
+            period, now, after = asker.period(asked)
+            return asker.run(asker.question(asked, period, after), now)

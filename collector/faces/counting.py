@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from operator import add
-from typing import Self, TypeAlias, cast
+from typing import Any, Self, TypeAlias, cast
 
 from collector.faces.families import Family
 from collector.failures import ERROR_CLASSES
@@ -29,10 +29,13 @@ from collector.period import Grain, Period
 
 Labels: TypeAlias = tuple[str, ...]
 Values: TypeAlias = dict[Labels, float]
+Exact: TypeAlias = dict[Labels, Any]
+"""The same as the database said it: money to its last digit."""
+
 Wanted: TypeAlias = tuple[Measure, Labels]
 """A measure and the names of the labels it is wanted by."""
 
-JOINED: Mapping[Kind, Callable[[float, float], float]] = {
+JOINED: Mapping[Kind, Callable[[Any, Any], Any]] = {
     Kind.COUNT: add,
     Kind.TOTAL: add,
     Kind.BUCKETS: add,
@@ -49,9 +52,9 @@ def numbers(
     known is left out. `state` says which rollups may be read; without it the store is asked.
     """
     found: dict[Measure, Values] = {}
-    for each in _tables(wanted):
-        query = _query(each, period, moment, Grain.NONE)
-        found.update(_added(each, query, totals(query, rows, state).items()))
+    for each in tables(wanted):
+        query = query_of(each, period, moment)
+        found |= told(dict(added(each, query, totals(query, rows, state).items())))
     return found
 
 
@@ -59,13 +62,13 @@ def numbers_by_step(
     wanted: Iterable[Wanted], rows: Rows, period: Period, moment: Moment, grain: Grain
 ) -> Iterator[tuple[datetime, dict[Measure, Values]]]:
     """The same for every step in which something happened, under its start; tables one after the other."""
-    for each in _tables(wanted):
-        query = _query(each, period, moment, grain)
+    for each in tables(wanted):
+        query = query_of(each, period, moment, grain)
         steps: dict[datetime, list[tuple[Key, Cells]]] = {}
         for (start, *key), cells in totals(query, rows).items():
             steps.setdefault(cast(datetime, start), []).append((tuple(key), cells))
         for start, found in steps.items():
-            yield start, dict(_added(each, query, found))
+            yield start, told(dict(added(each, query, found)))
 
 
 def counted(measure: Measure, *, when_final: bool = False) -> Measure:
@@ -118,57 +121,66 @@ def said_of(measure: Measure) -> str:
     return f"{measure.help} {when}, since counting began{without}."
 
 
-def _tables(wanted: Iterable[Wanted]) -> Iterable[list[Wanted]]:
-    """What one statement can answer together."""
-    tables: dict[object, list[Wanted]] = {}
+def tables(wanted: Iterable[Wanted], *, at_once: bool = False) -> Iterable[list[Wanted]]:
+    """What one statement can answer together; `at_once`: all that stands in one table."""
+    found: dict[object, list[Wanted]] = {}
     for measure, labels in wanted:
         # Buckets are read from facts: beside them nothing would be read from rollups.
-        is_shared = measure.kind in JOINED and measure.kind is not Kind.BUCKETS
-        shared = (measure.facts, measure.at) if is_shared else measure
-        tables.setdefault(shared, []).append((measure, labels))
-    return tables.values()
+        is_shared = measure.kind in JOINED and (at_once or measure.kind is not Kind.BUCKETS)
+        of_look = (measure.facts, measure.key, labels) if measure.kind is Kind.SNAPSHOT else measure
+        shared = (measure.facts, measure.at) if is_shared else of_look
+        found.setdefault(shared, []).append((measure, labels))
+    return found.values()
 
 
-def _query(wanted: Sequence[Wanted], period: Period, moment: Moment, grain: Grain) -> Query:
-    by = tuple(dict.fromkeys(CATALOGUE.dimension(label) for _, labels in wanted for label in labels))
+def query_of(wanted: Sequence[Wanted], period: Period, moment: Moment, grain: Grain = Grain.NONE) -> Query:
+    """The question that all of them need, split by the labels of them all."""
+    by = tuple(dict.fromkeys(CATALOGUE.dimension(each) for _, labels in wanted for each in labels))
     measures = tuple(measure for measure, _ in wanted)
     return Query(measures=measures, by=by, period=period, moment=moment, grain=grain)
 
 
-def _added(
+def added(
     wanted: Sequence[Wanted], query: Query, answered: Iterable[tuple[Key, Cells]]
-) -> Iterator[tuple[Measure, Values]]:
+) -> Iterator[tuple[Measure, Exact]]:
     """What was answered by all labels, added up to the labels of each measure."""
-    places = {dimension.name: place for place, dimension in enumerate(query.by)}
-    found = [
-        (tuple(_label(name, value) for name, value in zip(places, key, strict=True)), cells) for key, cells in answered
-    ]
+    names = [dimension.name for dimension in query.by]
+    found = [*answered]
+    keys = [tuple(map(label, names, key)) for key, _ in found]
+    series_by: dict[Labels, list[Labels]] = {}
     for measure, labels in wanted:
-        at, values = [places[label] for label in labels], dict[Labels, float]()
-        for key, cells in found:
-            series = tuple(key[place] for place in at)
-            match cells.get(measure):
-                case None:
-                    continue
-                case dict() as buckets:
-                    for bound, number in buckets.items():
-                        _join(values, (*series, f"{bound:g}"), _number(number), measure.kind)
-                case value:
-                    _join(values, series, _number(value), measure.kind)
+        if labels not in series_by:
+            at = [names.index(each) for each in labels]
+            series_by[labels] = [tuple([key[place] for place in at]) for key in keys]
+        values = Exact()
+        for series, (_, cells) in zip(series_by[labels], found, strict=True):
+            value = cells.get(measure)
+            if isinstance(value, dict):
+                for bound, how_many in value.items():
+                    _join(values, (*series, f"{bound:g}"), how_many, measure.kind)
+            elif value is not None:
+                _join(values, series, value, measure.kind)
         yield measure, values
 
 
-def _join(values: Values, labels: Labels, number: float, kind: Kind) -> None:
-    values[labels] = JOINED[kind](values[labels], number) if labels in values else number
+def told(found: Mapping[Measure, Exact]) -> dict[Measure, Values]:
+    """As floats."""
+    return {measure: {labels: number(value) for labels, value in exact.items()} for measure, exact in found.items()}
 
 
-def _label(name: str, value: object) -> str:
+def _join(values: Exact, labels: Labels, value: Any, kind: Kind) -> None:
+    values[labels] = JOINED[kind](values[labels], value) if labels in values else value
+
+
+def label(name: str, value: object) -> str:
+    """How the value of a label is written; what is not known is empty."""
     if value is None:
         return ERROR_CLASSES[-1] if name == "error_class" else ""
     return str(value)
 
 
-def _number(value: object) -> float:
+def number(value: object) -> float:
+    """What a measure answered, as a float; an instant as seconds since 1970."""
     if isinstance(value, datetime):
         return value.timestamp()
     if isinstance(value, int | float | Decimal):

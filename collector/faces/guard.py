@@ -8,6 +8,7 @@ request it is called. Who a visitor is, `collector.faces.admission` decides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Annotated, Protocol
 from urllib.parse import urlsplit
@@ -43,6 +44,8 @@ class SeenRows(Protocol):
         self, sql: str, parameters: Mapping[str, object] | Sequence[object] = (), sight: Sight = ...
     ) -> list[tuple[object, ...]]: ...
 
+    def still(self, sight: Sight = ...) -> AbstractContextManager[Rows]: ...
+
 
 def visitor() -> Visitor:
     """Who asks. LookupError outside a guarded request."""
@@ -51,11 +54,19 @@ def visitor() -> Visitor:
 
 def seen(rows: SeenRows) -> Rows:
     """`rows` for the routes: it shows each visitor what they see, and nothing where nobody asks."""
+    return _OfVisitor(rows)
 
-    def rows_of_visitor(sql: str, parameters: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[object, ...]]:
-        return rows(sql, parameters, _VISITOR.get().sight)
 
-    return rows_of_visitor
+class _OfVisitor:
+    def __init__(self, rows: SeenRows) -> None:
+        self._rows = rows
+
+    def __call__(self, sql: str, parameters: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[object, ...]]:
+        return self._rows(sql, parameters, _VISITOR.get().sight)
+
+    def still(self) -> AbstractContextManager[Rows]:
+        """Those of one moment."""
+        return self._rows.still(_VISITOR.get().sight)
 
 
 class Guard:

@@ -23,7 +23,7 @@ from prometheus_client.exposition import choose_encoder
 
 from collector.access import Scope
 from collector.faces.caps import DROPPED, DROPPED_HELP, OTHER, Caps, moved
-from collector.faces.counting import JOINED, Histogram, Labels, Values, Wanted, counted, numbers, said_of
+from collector.faces.counting import JOINED, Histogram, Labels, Values, Wanted, counted, label, numbers, said_of
 from collector.faces.exposition import Renderer, Shown
 from collector.faces.families import (
     ACTIVE_USERS,
@@ -39,11 +39,13 @@ from collector.faces.families import (
 from collector.faces.guard import needs
 from collector.faces.problems import PROBLEM_RESPONSES
 from collector.faces.readings import Readings
+from collector.faces.so_far import numbers_so_far
 from collector.measures.ask import Moment
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.measure import Measure
 from collector.measures.query import Rows
 from collector.measures.sources import State
+from collector.measures.windows import values_in_windows
 from collector.period import Period
 from collector.rollups import Level
 
@@ -66,7 +68,7 @@ def _measure(family: Family) -> Measure:
 
 _HISTOGRAMS = {family: Histogram.of(family) for family in FAMILIES if family.kind == "histogram"}
 _SINGLE = {family: _measure(family) for family in FAMILIES if family.kind != "histogram"}
-_COUNTED: tuple[Wanted, ...] = (
+COUNTED: tuple[Wanted, ...] = (
     *((measure, family.labels) for family, measure in _SINGLE.items() if family.kind == "counter"),
     *(
         (each, family.labels)
@@ -76,12 +78,18 @@ _COUNTED: tuple[Wanted, ...] = (
     (_COST, (*COST_LABELS, "currency")),
 )
 _GAUGES = {family: measure for family, measure in _SINGLE.items() if family.kind == "gauge"}
+GAUGED = (
+    *((measure, family.labels) for family, measure in _GAUGES.items() if family.within_seconds is None),
+    (_APPS, INFO_LABELS),
+)
+"""What is told of now, from the facts of all times."""
+
 _AGES = sorted({family.within_seconds for family in _GAUGES if family.within_seconds is not None})
-_OF_NOW: Mapping[int | None, tuple[Wanted, ...]] = {
+_RECENT: Mapping[int, tuple[Wanted, ...]] = {
     age: tuple((measure, family.labels) for family, measure in _GAUGES.items() if family.within_seconds == age)
-    for age in (None, *_AGES)
+    for age in _AGES
 }
-"""The gauges, by how old their facts may be."""
+"""The other gauges, by how many seconds old their facts may be."""
 
 
 Places: TypeAlias = Mapping[Labels, Labels]
@@ -146,19 +154,19 @@ class Exposition:
         # The end of a day: nothing has to be looked for behind the last whole one.
         end = Level.DAY.start(max(now, self._counting_since) + SLACK) + Level.DAY.length
         since = Period(self._counting_since, end, ZoneInfo("UTC"))
-        found = numbers(_COUNTED, rows, since, Moment.FINISHED, state)
-        for age, wanted in _OF_NOW.items():
-            oldest = EPOCH if age is None else now - timedelta(seconds=age)
-            found |= numbers(wanted, rows, Period(oldest, end, ZoneInfo("UTC")), Moment.CREATED, state)
-        ever = Period(EPOCH, now + SLACK, ZoneInfo("UTC"))
-        found |= numbers(((_APPS, INFO_LABELS),), rows, ever, Moment.CREATED, state)
+        found = numbers_so_far(COUNTED, rows, since, Moment.FINISHED, state, now)
+        ever = Period(EPOCH, end, ZoneInfo("UTC"))
+        found |= numbers_so_far(GAUGED, rows, ever, Moment.CREATED, state, now)
+        for age, wanted in _RECENT.items():
+            recent = Period(now - timedelta(seconds=age), end, ZoneInfo("UTC"))
+            found |= numbers(wanted, rows, recent, Moment.CREATED, state)
         for family in FAMILIES:
             if family.kind == "histogram":
                 yield self._histogram(family, found)
             else:
                 yield self._family(family, _zeros(family, found[_APPS]) | found[_SINGLE[family]])
         yield from self._costs(found[_COST])
-        yield from (self._active_users(name, labels, rows, now, end, state) for name, labels in ACTIVE_USERS.items())
+        yield from _active_users(rows, now, end, state)
         said = "An app that exists, with the name it has now; always 1."
         yield Shown(INFO, "gauge", said, INFO_LABELS, dict.fromkeys(found[_APPS], 1.0))
         yield from (_tallied(tally) for tally in self._tallies)
@@ -206,15 +214,6 @@ class Exposition:
             values = moved(values, self._places(name, COST_LABELS, values), add)
             yield Shown(name, "counter", said_of(_COST), COST_LABELS, self._readings.raised(name, values))
 
-    def _active_users(self, name: str, labels: Labels, rows: Rows, now: datetime, end: datetime, state: State) -> Shown:
-        shown: Values = {}
-        for window, seconds in WINDOWS.items():
-            period = Period(now - timedelta(seconds=seconds), end, ZoneInfo("UTC"))
-            found = numbers([(_USERS, labels)], rows, period, Moment.CREATED, state)[_USERS]
-            for values, number in found.items():
-                shown[*values, window] = number
-        return Shown(name, "gauge", _USERS.help, (*labels, "window"), shown)
-
 
 def router(exposition: Exposition) -> APIRouter:
     """GET /metrics; rendered in the thread pool, so that a scrape holds up nobody."""
@@ -227,6 +226,19 @@ def router(exposition: Exposition) -> APIRouter:
         return Response(text, headers={"Content-Type": content_type})
 
     return routes
+
+
+def _active_users(rows: Rows, now: datetime, end: datetime, state: State) -> Iterator[Shown]:
+    windows = sorted(WINDOWS, key=lambda window: -WINDOWS[window])
+    starts = [now - timedelta(seconds=WINDOWS[window]) for window in windows]
+    splits = {name: tuple(map(CATALOGUE.dimension, labels)) for name, labels in ACTIVE_USERS.items()}
+    period = Period(starts[0], end, ZoneInfo("UTC"))
+    found = values_in_windows(_USERS, [*splits.values()], starts, period, rows, state)
+    for name, labels in ACTIVE_USERS.items():
+        shown: Values = {}
+        for window, counts in zip(windows, found[splits[name]], strict=True):
+            shown |= {(*map(label, labels, key), window): float(how_many) for key, how_many in counts.items()}
+        yield Shown(name, "gauge", _USERS.help, (*labels, "window"), shown)
 
 
 def _zeros(family: Family, apps: Iterable[Labels]) -> Values:

@@ -29,8 +29,14 @@ class Readings:
         self._keep = keep
         self._said: dict[str, Values] = {}
         self._new: dict[tuple[str, Labels], float] = {}
+        self._texts: dict[Labels, str] = {}
         for (family, labels), reading in recall().items():
             self._said.setdefault(family, {})[tuple(json.loads(labels))] = reading
+
+    def _written(self, labels: Labels) -> str:
+        if labels not in self._texts:
+            self._texts[labels] = json.dumps(labels, ensure_ascii=False)
+        return self._texts[labels]
 
     def said(self, family: str) -> Collection[Labels]:
         """The series of a family that were ever told."""
@@ -48,9 +54,7 @@ class Readings:
 
     def save(self) -> None:
         """Keep what changed. Where the store cannot, the counters go on and it is tried again at the next scrape."""
-        kept = {
-            (family, json.dumps(labels, ensure_ascii=False)): value for (family, labels), value in self._new.items()
-        }
+        kept = {(family, self._written(labels)): value for (family, labels), value in self._new.items()}
         try:
             self._keep(kept)
         except StoreError as error:

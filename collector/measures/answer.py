@@ -6,9 +6,11 @@ What comes in are rows by name; what goes out is an Answer, also as plain JSON v
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import TypeAlias
 
 from collector.measures.ask import Query
@@ -106,6 +108,10 @@ def span_of(period: Period) -> dict[str, str]:
 def put_in_order(found: Iterable[Row], query: Query) -> list[Row]:
     """As the query says; what is not known comes last, whichever way the rest goes."""
     rows = list(found)
+    if not any(order.is_descending for order in query.sorting):
+        with suppress(TypeError):  # something is not known, and compares with nothing
+            rows.sort(key=itemgetter(*names) if (names := [order.by for order in query.sorting]) else bool)
+            return rows
     for order in reversed(query.sorting):
         known = [row for row in rows if row[order.by] is not None]
         unknown = [row for row in rows if row[order.by] is None]

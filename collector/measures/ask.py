@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from typing import Self
@@ -74,7 +74,8 @@ class Query:
     `by` gets the dimensions a measure must be split by (money: the currency) by itself. `top` keeps the groups that
     are biggest in the first measure over the whole period, `other` sums up the rest of them; `limit` keeps the first
     rows after sorting, those after the row of `after`. `compare` sets an earlier period beside; `totals` wants the
-    answer for the whole period, without `by` and `grain`, as well.
+    answer for the whole period, without `by` and `grain`, as well. Of what is in the period, `began_from` leaves out
+    facts that began earlier, and `began_before` those that did not: it keeps those that began nobody knows when.
     """
 
     measures: tuple[Measure, ...]
@@ -92,6 +93,8 @@ class Query:
     fill: Fill = Fill.NONE
     moment: Moment = Moment.CREATED
     include_debug: bool = False
+    began_from: datetime | None = None
+    began_before: datetime | None = None
 
     def __post_init__(self) -> None:
         if not self.measures:
@@ -195,7 +198,7 @@ class Query:
             [[each.dimension.name, each.match, each.is_negated, *each.values] for each in self.where],
             [[each.by, each.is_descending] for each in self.order],
             [self.period.start, self.period.end, self.period.zone.key, self.grain, self.compare, self.moment],
-            [self.top, self.other, self.fill, self.include_debug],
+            [self.top, self.other, self.fill, self.include_debug, self.began_from, self.began_before],
         ]
         return sha256(repr(told).encode()).hexdigest()[:16]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import cast
 
 from collector.measures.answer import Answer, Row, put_in_order
-from collector.measures.ask import BEFORE, CHANGE, TIME, Fill, Moment, Order, Query
+from collector.measures.ask import BEFORE, CHANGE, Fill, Moment, Order, Query
 from collector.measures.comparing import Earlier, earlier
 from collector.measures.filters import Filter, Match
 from collector.measures.fragments import Facts, qualify
@@ -22,7 +22,8 @@ from collector.measures.joins import REACHED_UNTIL, WATERMARK_APP, WATERMARK_BET
 from collector.measures.paging import following, write_cursor
 from collector.measures.reading import Asking, Rows
 from collector.measures.sources import State
-from collector.measures.values import Cells, Key, value_of
+from collector.measures.still import Extent, remembered, still, whole
+from collector.measures.values import Cells, Key, is_as_said, value_of
 from collector.period import Grain
 from collector.records import (
     Conversation,
@@ -65,10 +66,16 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None, state: State |
     """Answer a query. Steps after `now` are not filled, and time after it does not thin out a rate.
 
     `state` says which rollups may be read, `State()` that none may; by default the store is asked.
+    Everything in an answer is of one moment, where `rows` can be held still.
     Raises QueryError when the answer would have more groups than anyone reads.
     """
+    with still(rows) as held:
+        return _run(query, held, now, state)
+
+
+def _run(query: Query, rows: Rows, now: datetime | None, state: State | None) -> Answer:
     asking = Asking(rows, state)
-    found = _found(query, asking, now)
+    found = _straight(query, asking) or _found(query, asking, now)
     whole = replace(query, by=(), grain=Grain.NONE, fill=Fill.NONE, include_debug=query.wants_debug, **BARE)
     totals = put_in_order(_found(whole, asking, now).rows, whole) if query.totals else None
     in_order, flags, cursor = following(found.rows, query), found.flags, None
@@ -104,6 +111,18 @@ class _Found:
     earlier: Earlier | None
 
 
+def _straight(query: Query, asking: Asking) -> _Found | None:
+    """What one statement says as it stands: nothing to divide, to set beside, to fill or to cut. None of others."""
+    is_bare = query.compare is None and query.top is None and query.fill is Fill.NONE
+    if not is_bare or not all(map(is_as_said, query.measures)):
+        return None
+    if (told := asking.lines(query)) is None:
+        return None
+    lines, flags = told
+    columns = (*query.keys, *query.numbers)
+    return _Found([dict(zip(columns, line, strict=True)) for line in lines], [], flags, None)
+
+
 def _found(query: Query, asking: Asking, now: datetime | None) -> _Found:
     said, flags = asking.facts(query)
     before = earlier(query, asking.facts, now)
@@ -124,9 +143,8 @@ def _writer(query: Query, before: Earlier | None, now: datetime | None) -> Calla
     local, keys, has_steps = cache(query.period.local), query.keys, query.grain is not Grain.NONE
 
     def row(key: Key, cells: Cells, earlier_cells: Cells) -> Row:
-        found: Row = dict(zip(keys, key, strict=True))
-        if has_steps:
-            found[TIME] = local(cast(datetime, key[0]))
+        shown = (local(cast(datetime, key[0])), *key[1:]) if has_steps else key
+        found: Row = dict(zip(keys, shown, strict=True))
         for measure in query.measures:
             value = value_of(measure, key, cells, query, now)
             found |= before.beside(measure, key, value, earlier_cells) if before else {measure.name: value}
@@ -167,17 +185,30 @@ def watermark(query: Query, rows: Rows) -> datetime | None:
         for each in query.where
         if each.dimension.name == "app_id" and each.match is Match.IN and not each.is_negated
     ]
-    ((found,),) = rows(_WATERMARK.format(conditions=" AND ".join(conditions)), parameters)
-    return found.astimezone(UTC) if isinstance(found, datetime) else None
+    sql = _WATERMARK.format(conditions=" AND ".join(conditions))
+
+    def told(rows: Rows) -> tuple[datetime | None, Extent]:
+        ((found,),) = rows(sql, parameters)
+        return found.astimezone(UTC) if isinstance(found, datetime) else None, whole("watermark", "app")
+
+    return remembered(rows, (sql, *parameters.values()), told)
 
 
 def earliest(rows: Rows) -> datetime | None:
     """When the oldest stored fact began, or the oldest day of which facts have gone; None of an empty store."""
+    return remembered(rows, earliest, _earliest)
+
+
+def _earliest(rows: Rows) -> tuple[datetime | None, Extent]:
     dated = (Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request, PortalEvent)
-    oldest = " UNION ALL ".join(f"SELECT min(created_at) AS at_first FROM {facts.table}" for facts in dated)
+    tables = [facts.table for facts in dated]
+    oldest = " UNION ALL ".join(f"SELECT min(created_at) AS at_first FROM {table}" for table in tables)
     oldest += " UNION ALL SELECT min(starts_at) FROM retired_day"
     ((found,),) = rows(f"SELECT min(at_first) FROM ({oldest}) AS tables", {})
-    return found.astimezone(UTC) if isinstance(found, datetime) else None
+    if not isinstance(found, datetime):
+        return None, whole(*tables, "retired_day")
+    until = found.astimezone(UTC) + timedelta(microseconds=1)
+    return until - timedelta(microseconds=1), {**dict.fromkeys(tables, until), **whole("retired_day")}
 
 
 def _one_of(column: str, values: Sequence[object], parameters: dict[str, object]) -> str:

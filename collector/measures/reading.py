@@ -6,10 +6,10 @@ database said of each key, how many facts each flag concerns, and where all of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import cache, partial
-from typing import TypeAlias, cast
+from typing import cast
 
 from collector.errors import QueryError
 from collector.measures.answer import BOTH, FACTS
@@ -17,51 +17,83 @@ from collector.measures.ask import Query
 from collector.measures.groups import Said
 from collector.measures.rolled import compile_rolled
 from collector.measures.sources import State
-from collector.measures.sql import MOST_GROUPS, Statement
+from collector.measures.sql import MOST_GROUPS, Statement, tables_read
+from collector.measures.still import Rows as Rows
 from collector.measures.values import Cells
 from collector.period import FIXED_STEPS, Grain
-
-Rows: TypeAlias = Callable[[str, Mapping[str, object] | Sequence[object]], list[tuple[object, ...]]]
-"""Run SQL with bound parameters: `Store.rows`."""
 
 FACTS_REMOVED = "facts_removed"
 """The flag of answers that would have needed facts which are kept no longer."""
 
 
 class Asking:
-    """The questions behind one answer, all by one State."""
+    """The questions behind one answer, all by one State. `tables` are those that were read, rollups as their facts."""
 
     def __init__(self, rows: Rows, state: State | None = None) -> None:
         self._rows = rows
         self._state = State.of(rows) if state is None else state
         self._places: set[str] = set()
+        self.tables: set[str] = set()
+        self._last: tuple[Query, list[Statement]] | None = None
 
     def facts(self, query: Query) -> tuple[Said, dict[str, int]]:
         """What is said, by step and dimensions, and how many rows each flag concerns. Raises QueryError."""
         said: Said = {}
         flags: dict[str, int] = {}
         width, start_of = len(query.keys), cache(partial(_step_start, query))
-        statements = compile_rolled(query, self._state)
+        statements = self._compiled(query)
         for statement in statements:
-            self._places |= statement.places
             fetched, numbers = self._fetched(statement), width + len(statement.measures)
-            take = _take_plain if statement.is_plain else _take
-            for row in fetched:
-                key = row[:width] if query.grain is Grain.NONE else (start_of(row[0]), *row[1:width])
-                take(statement, row[width:numbers], said.setdefault(key, {}))
-            for place, flag in enumerate(statement.flags, numbers):
-                if how_many := sum(cast(int, row[place] or 0) for row in fetched):
-                    flags[flag.name] = flags.get(flag.name, 0) + how_many
+            keys = [row[:width] for row in fetched]
+            if query.grain is not Grain.NONE:
+                keys = [(start_of(step), *others) for step, *others in keys]
+            if statement.is_plain:
+                measures = [measure for (measure,) in statement.measures]
+                for key, row in zip(keys, fetched, strict=True):
+                    cells = dict(zip(measures, row[width:numbers], strict=True))
+                    if key in said:
+                        said[key] |= cells
+                    else:
+                        said[key] = cells
+            else:
+                for key, row in zip(keys, fetched, strict=True):
+                    _take(statement, row[width:numbers], said.setdefault(key, {}))
+            _count_flags(statement, fetched, numbers, flags)
         if gone := _gone(statements, self._state):
             flags[FACTS_REMOVED] = gone
         return said, flags
+
+    def lines(self, query: Query) -> tuple[list[tuple[object, ...]], dict[str, int]] | None:
+        """The same as lines of step, dimensions and measures, where one statement says all of it; else None."""
+        statements, width, start_of = self._compiled(query), len(query.keys), cache(partial(_step_start, query))
+        if len(statements) != 1 or [*statements[0].measures] != [(measure,) for measure in query.measures]:
+            return None
+        (statement,) = statements
+        if not statement.is_plain:
+            return None
+        flags: dict[str, int] = {}
+        fetched, numbers = self._fetched(statement), width + len(query.measures)
+        _count_flags(statement, fetched, numbers, flags)
+        if gone := _gone(statements, self._state):
+            flags[FACTS_REMOVED] = gone
+        if query.grain is Grain.NONE:
+            return [row[:numbers] for row in fetched], flags
+        local = cache(lambda step: query.period.local(start_of(step)))
+        return [(local(row[0]), *row[1:numbers]) for row in fetched], flags
 
     @property
     def read_from(self) -> str:
         """Where all of it was read: rollups, facts, or both."""
         return BOTH if len(self._places) > 1 else next(iter(self._places), FACTS)
 
+    def _compiled(self, query: Query) -> list[Statement]:
+        if self._last is None or self._last[0] is not query:
+            self._last = query, compile_rolled(query, self._state)
+        return self._last[1]
+
     def _fetched(self, statement: Statement) -> list[tuple[object, ...]]:
+        self._places |= statement.places
+        self.tables |= tables_read(statement.sql)
         fetched = self._rows(statement.sql, statement.parameters)
         if len(fetched) > MOST_GROUPS:
             raise QueryError(
@@ -70,6 +102,15 @@ class Asking:
                 remedy="take a coarser grain, fewer dimensions, a shorter period, or a filter (where)",
             )
         return fetched
+
+
+def _count_flags(
+    statement: Statement, fetched: Sequence[tuple[object, ...]], place: int, flags: dict[str, int]
+) -> None:
+    """Add how many rows each flag of a statement concerns; they stand behind its numbers."""
+    for at, flag in enumerate(statement.flags, place):
+        if how_many := sum(cast(int, row[at]) for row in fetched if row[at]):
+            flags[flag.name] = flags.get(flag.name, 0) + how_many
 
 
 def _gone(statements: Sequence[Statement], state: State) -> int:
@@ -81,14 +122,8 @@ def _gone(statements: Sequence[Statement], state: State) -> int:
     return sum(found.values())
 
 
-def _take_plain(statement: Statement, row: tuple[object, ...], cells: Cells) -> None:
-    """Put the numbers of a row, one for each measure, where they belong."""
-    for (measure,), cell in zip(statement.measures, row, strict=True):
-        cells[measure] = cell
-
-
 def _take(statement: Statement, row: tuple[object, ...], cells: Cells) -> None:
-    """The same, where a number stands for several measures, or counts by bounds come from several statements."""
+    """Put numbers where they belong that stand for several measures, or counts by bounds of several statements."""
     for shared, cell in zip(statement.measures, row, strict=False):
         if len(shared) == 1 and isinstance(cell, dict):
             before = cast("dict[float, int]", cells.get(shared[0]) or {})

@@ -8,7 +8,7 @@ Nothing here runs a query.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from collector.measures.ask import Moment, Query
@@ -47,7 +47,7 @@ def compile_rolled(query: Query, state: State) -> list[Statement]:
 
 
 @dataclass
-class _Pieces:
+class Pieces:
     """The sources of one table as SELECTs, with the parameters they bind."""
 
     rollup: Rollup
@@ -190,7 +190,7 @@ def _summed(
     state: State,
 ) -> Statement | None:
     """One statement over all sources, with a row wherever one of `rows_of` has one; None where no rollup serves it."""
-    pieces, joins = _Pieces(rollup, query), [join for measure in rows_of for join in measure.joins]
+    pieces, joins = Pieces(rollup, query), [join for measure in rows_of for join in measure.joins]
     places = sources(query, rollup, tuple(Level), state)
     kept = kept_of(rollup)
     given = _given(kept, rows_of)
@@ -200,27 +200,37 @@ def _summed(
         return None
     parts_of = {measure: parts for measure in measures if (parts := kept.parts(measure, given))}
     matter = [parts.rows for parts in parts_of.values()] or [part for part in [rows] if part]
-    names: dict[Part, str] = {}
-    for part in (*matter, *(each for parts in parts_of.values() for each in parts.parts), *flags.values()):
-        names.setdefault(part, f"part_{len(names)}")
+    asked = dict.fromkeys((*matter, *(each for parts in parts_of.values() for each in parts.parts), *flags.values()))
 
-    def columns(is_of_facts: bool) -> list[str]:
-        return [f"{part.of_facts if is_of_facts else part.of_rollup} AS {name}" for part, name in names.items()]
+    def cells(said: Mapping[Part, str]) -> list[str]:
+        values = [
+            f"{parts.value.format(*(said[part] for part in parts.parts))} AS {measure.name}"
+            for measure, parts in parts_of.items()
+        ]
+        return values + [
+            f"CAST(coalesce({said[part]}, 0) AS BIGINT) AS flag_{flag.name}" for flag, part in flags.items()
+        ]
 
-    keys = key_names(query)
-    selects = [grouped(pieces.select(each, joins, sorted(given), columns), len(keys), limit=None) for each in places]
-    joined = {part: f"{part.joined_by}({name})" for part, name in names.items()}
-    cells = [
-        f"{parts.value.format(*(joined[part] for part in parts.parts))} AS {measure.name}"
-        for measure, parts in parts_of.items()
-    ]
-    cells += [f"CAST(coalesce({joined[part]}, 0) AS BIGINT) AS flag_{flag.name}" for flag, part in flags.items()]
-    inner = "\nUNION ALL\n".join(selects).replace("\n", "\n  ")
-    listed = ",\n  ".join([*keys, *cells])
-    having = None
-    if any_row:  # a step may hold rows that are none of theirs
-        having = " + ".join(dict.fromkeys(f"coalesce({joined[part]}, 0)" for part in matter)) + " > 0"
-    sql = grouped(f"SELECT\n  {listed}\nFROM (\n  {inner}\n) AS pieces", len(keys), having=having)
+    def having(said: Mapping[Part, str]) -> str | None:
+        # A step may hold rows that are none of theirs.
+        return " + ".join(dict.fromkeys(f"coalesce({said[part]}, 0)" for part in matter)) + " > 0" if any_row else None
+
+    keys = len(key_names(query))
+    if len(places) == 1:
+        (place,) = places
+        said = {part: part.of_rollup if place.level else part.of_facts for part in asked}
+        sql = grouped(pieces.select(place, joins, sorted(given), lambda _: cells(said)), keys, having=having(said))
+    else:
+        names = {part: f"part_{number}" for number, part in enumerate(asked)}
+
+        def columns(is_of_facts: bool) -> list[str]:
+            return [f"{part.of_facts if is_of_facts else part.of_rollup} AS {name}" for part, name in names.items()]
+
+        selects = [grouped(pieces.select(each, joins, sorted(given), columns), keys, limit=None) for each in places]
+        inner = "\nUNION ALL\n".join(selects).replace("\n", "\n  ")
+        said = {part: f"{part.joined_by}({name})" for part, name in names.items()}
+        listed = ",\n  ".join([*key_names(query), *cells(said)])
+        sql = grouped(f"SELECT\n  {listed}\nFROM (\n  {inner}\n) AS pieces", keys, having=having(said))
     reads, cells_of = read_by(sql, {rollup.facts: pieces.reads}, query), tuple((measure,) for measure in measures)
     return Statement(sql, pieces.parameters, cells_of, tuple(flags), reads, is_rolled=True)
 
@@ -232,7 +242,7 @@ def _banded(rollup: Rollup, measures: Sequence[Measure], query: Query, state: St
     """
     joins = [join for measure in measures for join in measure.joins]
     places = sources(query, rollup, BY_DAY, state)
-    if not any(source.level for source in places) or not _Pieces(rollup, query).serves(joins):
+    if not any(source.level for source in places) or not Pieces(rollup, query).serves(joins):
         return []
     kept = kept_of(rollup)
     given = _given(kept, measures)
@@ -247,7 +257,7 @@ def _banded(rollup: Rollup, measures: Sequence[Measure], query: Query, state: St
 
     found = []
     for source in places:
-        pieces = _Pieces(rollup, query)
+        pieces = Pieces(rollup, query)
         sql = grouped(pieces.select(source, joins, sorted(given), columns), len(key_names(query)))
         cells = tuple((measure,) for measure in measures)
         reads = read_by(sql, {rollup.facts: pieces.reads}, query)
@@ -257,7 +267,7 @@ def _banded(rollup: Rollup, measures: Sequence[Measure], query: Query, state: St
 
 def _distinct(measure: Measure, rollup: Rollup, told: Told, query: Query, state: State) -> Statement | None:
     """One statement for values told apart; None where the rollup does not serve it."""
-    pieces = _Pieces(rollup, query, told)
+    pieces = Pieces(rollup, query, told)
     selects = _values(measure, pieces, state)
     if selects is None:
         return None
@@ -266,7 +276,7 @@ def _distinct(measure: Measure, rollup: Rollup, told: Told, query: Query, state:
     return Statement(sql, pieces.parameters, ((measure,),), (), reads, is_rolled=True)
 
 
-def _values(measure: Measure, pieces: _Pieces, state: State) -> list[str] | None:
+def _values(measure: Measure, pieces: Pieces, state: State) -> list[str] | None:
     """The values of a measure from every source; None where the rollup does not serve it."""
     if pieces.query.moment is Moment.FINISHED and pieces.rollup.has_end:
         return None
@@ -277,7 +287,7 @@ def _values(measure: Measure, pieces: _Pieces, state: State) -> list[str] | None
     return [pieces.select(each, measure.joins, where, lambda _: [f"{measure.column} AS value"]) for each in places]
 
 
-def _counted(measure: Measure, pieces: _Pieces, state: State) -> list[str] | None:
+def _counted(measure: Measure, pieces: Pieces, state: State) -> list[str] | None:
     """How many, or the first or last instant, from every source; None where the rollup does not serve it."""
     kept = kept_of(pieces.rollup)
     given = kept.keyed(measure)
@@ -313,7 +323,7 @@ def _union(measure: Measure, query: Query, state: State) -> Statement:
         rollup, found = rollup_of(facts), None
         told = told_of(rollup, part) if rollup else None
         if read and rollup and rollup.facts in state.kept and (told or part.kind is not Kind.DISTINCT):
-            pieces = _Pieces(rollup, query, told, parameters, bound=bound)
+            pieces = Pieces(rollup, query, told, parameters, bound=bound)
             found = read(part, pieces, state)
         if found is None:
             return over_union(measure, query)

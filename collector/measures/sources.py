@@ -8,14 +8,15 @@ inside one, and what was touched since it was made, is read from the facts. Noth
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
 
 from collector.measures.ask import Moment, Query
 from collector.measures.flags import Flag
-from collector.measures.spans import ROLLED, Span, Spans, both, fewer, steps, together, whole_steps, without
+from collector.measures.spans import EVER, ROLLED, Span, Spans, both, fewer, steps, together, whole_steps, without
+from collector.measures.still import Extent, Rows, remembered, whole
 from collector.period import FIXED_STEPS, Grain
 from collector.rollups import BEGINNING, ROLLUPS, Level, Rollup
 
@@ -35,6 +36,10 @@ _UNDATED = "\nUNION ALL ".join(
 )
 
 
+_TOLD_BY = ("rollup_kept", "rollup_mark", "retired_day", "dify_release")
+_ENDING = tuple(rollup.facts for rollup in ROLLUPS if rollup.has_end)
+
+
 @dataclass(frozen=True)
 class State:
     """What a store says about its rollups: of which tables it keeps any, which steps of them do not say what the facts
@@ -49,8 +54,12 @@ class State:
     undated: frozenset[str] | None = None
 
     @classmethod
-    def of(cls, rows: Callable[[str, Mapping[str, object]], list[tuple[object, ...]]]) -> State:
+    def of(cls, rows: Rows) -> State:
         """As the store says it now."""
+        return remembered(rows, _STATE, lambda rows: (cls._told(rows), whole(*_TOLD_BY)))
+
+    @classmethod
+    def _told(cls, rows: Rows) -> State:
         kept: set[str] = set()
         marks: dict[tuple[str, Level], list[datetime]] = defaultdict(list)
         retired: dict[str, dict[datetime, int]] = defaultdict(dict)
@@ -71,10 +80,9 @@ class State:
         }
         return cls(frozenset(kept), joined, retired, frozenset(versions))
 
-    def with_undated(self, rows: Callable[[str, Mapping[str, object]], list[tuple[object, ...]]]) -> State:
+    def with_undated(self, rows: Rows) -> State:
         """The same, and asked for undated facts: worth it before many questions about when facts ended."""
-        found = rows(_UNDATED, {"beginning": BEGINNING}) if self.kept else []
-        return replace(self, undated=frozenset(cast(str, facts) for (facts,) in found))
+        return replace(self, undated=remembered(rows, _UNDATED, _undated) if self.kept else frozenset())
 
     def may_be(self, flag: Flag) -> bool:
         """Whether there can be rows that a flag is about."""
@@ -87,6 +95,12 @@ class State:
         """How many facts of a table have gone that would have been read."""
         retired = self.retired.get(facts, {})
         return sum(number for day, number in retired.items() if both(read, ((day, day + Level.DAY.length),)))
+
+
+def _undated(rows: Rows) -> tuple[frozenset[str], Extent]:
+    """Tables with facts from before there were rollups, or of which nobody knows when they began."""
+    found = rows(_UNDATED, {"beginning": BEGINNING})
+    return frozenset(cast(str, facts) for (facts,) in found), dict.fromkeys(_ENDING, BEGINNING)
 
 
 @dataclass(frozen=True)
@@ -106,12 +120,16 @@ def sources(query: Query, rollup: Rollup, levels: Iterable[Level], state: State)
     usable = [level for level in reversed(Level) if level in levels and _fits(query, level)]
     if rollup.facts not in state.kept:
         usable = []
+    if Level.DAY in usable:  # what is left at their ends is not worth a table more
+        usable = [level for level in usable if level is not Level.SHIFT]
     clean = {level: without(ROLLED, state.marks.get((rollup.facts, level), ())) for level in usable}
     period: Span = (query.period.start, query.period.end)
+    began: Spans = ((query.began_from or ROLLED[0][0], query.began_before or ROLLED[0][1]),)
     if query.moment is Moment.FINISHED and rollup.has_end:
-        has_undated = state.undated is None or rollup.facts in state.undated
-        return _by_end(together([period]), clean, has_undated=has_undated)
-    return _by_start(together([period]), clean)
+        has_undated = query.began_from is None and (state.undated is None or rollup.facts in state.undated)
+        return _by_end(together([period]), both(began, ROLLED), clean, has_undated=has_undated)
+    ever: Span = (query.began_from or EVER[0][0], query.began_before or EVER[0][1])
+    return _by_start(both((period,), (ever,)), clean)
 
 
 def _by_start(wanted: Spans, clean: Mapping[Level, Spans]) -> list[Source]:
@@ -124,15 +142,15 @@ def _by_start(wanted: Spans, clean: Mapping[Level, Spans]) -> list[Source]:
     return [*found, Source(None, ((wanted, None),))] if wanted else found
 
 
-def _by_end(wanted: Spans, clean: Mapping[Level, Spans], *, has_undated: bool) -> list[Source]:
+def _by_end(wanted: Spans, begun: Spans, clean: Mapping[Level, Spans], *, has_undated: bool) -> list[Source]:
     """Pieces of (when it began) x (when it ended): a step of a rollup is one of both."""
     found: list[Source] = []
-    pieces = [(ROLLED, wanted)]
+    pieces = [(begun, wanted)] if begun else []
     for level, spans in clean.items():
         whole = whole_steps(both(wanted, ROLLED), level)
         taken, left = [], []
         for began, ended in pieces:
-            takes = both(began, spans), both(ended, whole)
+            takes = whole_steps(both(began, spans), level), both(ended, whole)
             if all(takes):
                 taken.append(takes)
                 left += [(takes[0], without(ended, takes[1])), (without(began, takes[0]), ended)]

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import lru_cache
 
 from collector.measures.answer import FACTS, ROLLUPS
 from collector.measures.ask import Moment, Query
@@ -20,7 +21,7 @@ from collector.measures.by_call import IS_DEBUG
 from collector.measures.dimension import Dimension
 from collector.measures.filters import Filter, Match
 from collector.measures.flags import Flag
-from collector.measures.fragments import LOCAL_DAY, Facts, has_column
+from collector.measures.fragments import LOCAL_DAY, MOST_KNOWN, Facts, conjuncts, has_column
 from collector.measures.measure import DERIVED, INSTANT, Kind, Measure
 from collector.measures.spans import Spans
 from collector.period import FIXED_STEPS, Grain
@@ -33,6 +34,12 @@ MOST_GROUPS = 200_000
 _MICROSECOND = timedelta(microseconds=1)
 _READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
 _TABLES = {rollup.facts for rollup in ALL_ROLLUPS}
+_ROLLED = {
+    rollup.table(level, told): rollup.facts
+    for rollup in ALL_ROLLUPS
+    for level in Level
+    for told in (None, *rollup.told)
+}
 
 
 @dataclass(frozen=True)
@@ -160,11 +167,16 @@ class Scan:
         return ((self.query.period.start, self.query.period.end),) if self.at else ()
 
     def _in_period(self) -> list[str]:
-        period = self.query.period
-        return [
+        period, began = self.query.period, f"{self.facts.table}.created_at"
+        found = [
             f"{self.at} >= {self.bind('since', period.start)}",
             f"{self.at} < {self.bind('until', period.end)}",
         ]
+        if self.query.began_from:
+            found.append(f"{began} >= {self.bind('began_from', self.query.began_from)}")
+        if self.query.began_before:
+            found.append(f"({began} < {self.bind('began_before', self.query.began_before)} OR {began} IS NULL)")
+        return found
 
     def _step(self) -> str:
         grain = self.query.grain
@@ -233,16 +245,36 @@ def _matched(column: str, match: Match, binds: Sequence[str]) -> str:
 def over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[Flag], query: Query) -> Statement:
     rows = Scan(facts, query, instant_of(facts, measures[0].at, query))
     flags = tuple(flag for flag in all_flags if flag.record is facts)
-    keys, conditions = rows.keys(), rows.conditions(measures)
-    is_filtered = len({measure.where for measure in measures}) > 1
-    cells = _cells(measures)
+    measures = tuple(measures)
+    asked = _in_common(measures)
+    keys, conditions = rows.keys(), rows.conditions(asked)
+    is_filtered = len({measure.where for measure in asked}) > 1
+    common, cells = sorted(_common(measures)) if asked != measures else [], _cells(measures)
+    own = dict(zip(measures, asked, strict=True))
     columns = [
         *keys,
-        *(f"{_aggregate(cell, is_filtered, bool(keys))} AS {_name(cell)}" for cell in cells),
+        *(f"{_aggregate([own[each] for each in cell], is_filtered, bool(keys))} AS {_name(cell)}" for cell in cells),
         *(f"count(*) FILTER (WHERE {flag.where}) AS flag_{flag.name}" for flag in flags),
     ]
-    sql = grouped(rows.select(columns, conditions), len(keys))
+    sql = grouped(rows.select(columns, [*conditions, *bracketed(common)]), len(keys))
     return Statement(sql, rows.parameters, cells, flags, read_by(sql, {facts.table: rows.period}, query))
+
+
+def _common(measures: Sequence[Measure]) -> frozenset[str]:
+    return frozenset.intersection(*(conjuncts(measure.where) for measure in measures))
+
+
+@lru_cache(MOST_KNOWN)
+def _in_common(measures: tuple[Measure, ...]) -> tuple[Measure, ...]:
+    """The measures without the conditions that all of them have, where these differ otherwise: what need not be said of
+    each makes a statement half as long to plan."""
+    common = _common(measures)
+    if not common or len({measure.where for measure in measures}) == 1:
+        return measures
+    return tuple(
+        replace(each, where=" AND ".join(f"({own})" for own in sorted(conjuncts(each.where) - common)) or "TRUE")
+        for each in measures
+    )
 
 
 def over_looks(facts: Facts, measures: Sequence[Measure], query: Query) -> Statement:
@@ -309,6 +341,11 @@ def read_by(sql: str, own: Mapping[str, Spans], query: Query) -> dict[str, Spans
     near: Spans = ((query.period.start - Level.DAY.length, query.period.end + Level.DAY.length),)
     others = {table for table in _READ.findall(sql) if table in _TABLES}
     return {**dict.fromkeys(sorted(others), near), **own}
+
+
+def tables_read(sql: str) -> set[str]:
+    """The tables of a statement; those of a rollup under the name of its facts."""
+    return {_ROLLED.get(table, table) for table in _READ.findall(sql)}
 
 
 def key_names(query: Query) -> list[str]:

@@ -21,6 +21,11 @@ Cells: TypeAlias = dict[Measure, object]
 """What the database said about one key."""
 
 
+def is_as_said(measure: Measure) -> bool:
+    """Whether its value is what the database said, nothing more."""
+    return measure.kind not in (Kind.RATIO, Kind.MEAN, Kind.RATE) and measure.unit != INSTANT
+
+
 def value_of(measure: Measure, key: Key, cells: Cells, query: Query, now: datetime | None) -> object:
     """The value of a measure in the row of `key`. `now`: time after it does not thin out a rate."""
     match measure.kind:

@@ -6,11 +6,11 @@ of it is stored, or nothing. Putting a batch twice changes nothing. Nothing here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -23,8 +23,40 @@ from collector.rollups import Drift
 
 Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
 
-Reads: TypeAlias = Callable[[str, Parameters], list[tuple[object, ...]]]
-"""`rows` of one moment."""
+Value = TypeVar("Value")
+
+Extent: TypeAlias = Mapping[str, datetime]
+"""Tables, and an instant for each: their facts that began before it, or (of a change) not before it."""
+
+
+class Reads(Protocol):
+    """`rows` of one moment."""
+
+    def __call__(self, sql: str, parameters: Parameters = (), /) -> list[tuple[object, ...]]: ...
+
+    def remembered(
+        self, key: Hashable, work: Callable[[Reads], tuple[Value, Extent]], /, asked: Hashable = None
+    ) -> Value:
+        """What `work` makes of these rows; it also says of which facts.
+
+        It is not called again before one of those was told anew, so it may hang on nothing else that `key` and `asked`
+        do not name. Of a key only what was asked last is remembered. Readings, access keys and bills are never worth
+        remembering: they change beside the batches.
+        """
+
+
+class Rows(Protocol):
+    """The way to read."""
+
+    def __call__(self, sql: str, parameters: Parameters = (), sight: Sight = ...) -> list[tuple[object, ...]]:
+        """Read; instants come back aware, in UTC. Parameters are ? or $name. Raises StoreError.
+
+        With a `sight` every table holds no more than what it shows, whatever the SQL asks.
+        """
+
+    def still(self, sight: Sight = ...) -> AbstractContextManager[Reads]:
+        """Rows of one moment: what is stored meanwhile is not seen. Raises StoreError."""
+
 
 Readings: TypeAlias = Mapping[tuple[str, str], float]
 """What counters said last, by family and labels (as text)."""
@@ -47,14 +79,13 @@ class Store(Protocol):
     def put_columns(self, tables: Mapping[type[Record], pa.Table], watermarks: Iterable[Mark] = ()) -> Stored:
         """Like `put`, for bulk: facts as Arrow columns named like the record's fields; absent ones are blank."""
 
-    def rows(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> list[tuple[object, ...]]:
-        """Read; instants come back aware, in UTC. Parameters are ? or $name. Raises StoreError.
+    @property
+    def rows(self) -> Rows:
+        """How it is read."""
 
-        With a `sight` every table holds no more than what it shows, whatever the SQL asks.
-        """
-
-    def snapshot(self) -> AbstractContextManager[Reads]:
-        """Reads of one moment: what is stored meanwhile is not seen. Raises StoreError."""
+    @property
+    def snapshot(self) -> Callable[[], AbstractContextManager[Reads]]:
+        """`rows.still` of everything."""
 
     def arrow(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> pa.Table:
         """Read many rows at once."""

@@ -26,24 +26,21 @@ from collector.bill_lines import ClosedPeriod
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import (
-    MOST_SET_ASIDE,
     ApiKey,
     Mark,
     Message,
     ModelCall,
-    Reach,
     Record,
     Request,
     Run,
-    SetAside,
     Stored,
 )
 from collector.rollups import Drift
-from collector.store import Parameters, Readings, Reads, columns, estimates, keys, merge, migrations, retirement
+from collector.store import Parameters, Readings, columns, estimates, keys, marks, merge, migrations, retirement
+from collector.store.reading import Reading
 from collector.store.rollup import Rollups
 from collector.store.rollup_check import drifts
-from collector.store.seen import Seen
-from collector.store.session import Session, connect, quoted, telling
+from collector.store.session import connect, quoted, telling
 from collector.store.tables import ID_CRC, Table
 
 SLACK = timedelta(days=1)
@@ -90,7 +87,9 @@ class DuckStore:
         except StoreError:
             self._writer.close()
             raise
-        self._seen = Seen(self._writer)
+        self.rows = Reading(path, self._writer)
+        self.snapshot = self.rows.still
+        self._reading = self.rows.session
 
     @property
     def counting_since(self) -> datetime:
@@ -106,17 +105,6 @@ class DuckStore:
         """Merge Arrow columns and set watermarks in one transaction."""
         kinds = [(columns.table_for(record), rows) for record, rows in tables.items()]
         return self._put([(table, columns.fitted(table, rows)) for table, rows in kinds], watermarks)
-
-    def rows(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> list[tuple[object, ...]]:
-        """Read on a cursor of its own."""
-        with self._reading(sight) as session:
-            return session.run(sql, parameters)
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Reads]:
-        """Reads of one moment, on a cursor of their own."""
-        with self._reading() as session, session.transaction():
-            yield session.run
 
     def arrow(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> pa.Table:
         """Read many rows on a cursor of its own."""
@@ -156,7 +144,7 @@ class DuckStore:
         names = ("kind", "subject", "starts_at", "ends_at", "person", "department", "cost_centre", "place")
         kinds = (pa.string(), pa.string(), _INSTANT, _INSTANT, *[pa.string()] * 4)
         told = pa.table([pa.array([row[n] for row in rows], kind) for n, kind in enumerate(kinds)], names)
-        with self._writing, telling(self._path), self._writer.transaction(), self._writer.showing(told=told):
+        with self._writing, telling(self._path), self._changing("payer_span"), self._writer.showing(told=told):
             self._writer.run("DELETE FROM payer_span")
             self._writer.run("INSERT INTO payer_span BY NAME SELECT * FROM told")
 
@@ -181,7 +169,7 @@ class DuckStore:
             windows = self._rollups.due(self._writer, everything=everything)
         for window in windows:
             with self._writing:
-                with telling(self._path), self._writer.transaction():
+                with telling(self._path), self._changing("rollup_mark"):
                     self._rollups.rebuild(self._writer, window)
                 self._rollups.rebuilt(window)
         return sum(len(window.steps) for window in windows)
@@ -192,9 +180,9 @@ class DuckStore:
             found = list(drifts(session))
         if repair and found:
             with self._writing, telling(self._path):
-                with self._writer.transaction():
-                    marks = self._rollups.doubt(self._writer, found)
-                self._rollups.marked(marks)
+                with self._changing("rollup_mark"):
+                    doubted = self._rollups.doubt(self._writer, found)
+                self._rollups.marked(doubted)
             self.settle_rollups(everything=True)
         return found
 
@@ -207,7 +195,7 @@ class DuckStore:
             with self._writing, telling(self._path):
                 if self._rollups.is_marked(facts, day):
                     continue
-                with self._writer.transaction():
+                with self._changing("retired_day", facts):
                     number = retirement.retire(self._writer, facts, day, self.counting_since)
                 self._rollups.retired(facts, day)
                 gone[facts] = gone.get(facts, 0) + number
@@ -257,7 +245,7 @@ class DuckStore:
     def close(self) -> None:
         """Wait for the writer, then let go of the file."""
         with self._writing:
-            self._seen.close()
+            self.rows.close()
             self._writer.close()
 
     def _put(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Mark]) -> Stored:
@@ -265,22 +253,24 @@ class DuckStore:
             return self._put_alone(batch, watermarks)
 
     def _put_alone(self, batch: list[tuple[Table, pa.Table]], watermarks: Iterable[Mark]) -> Stored:
-        with telling(self._path), self._writer.transaction():
+        with telling(self._path), self._changing() as touched:
             merged = {table.record: self._merge(table, rows) for table, rows in batch if len(rows)}
             calls, runs, messages = (merged.get(kind) for kind in (ModelCall, Run, Message))
             gone = estimates.settle(
                 self._writer, calls and calls.told, runs and runs.told, messages and messages.told, SLACK
             )
             named = keys.settle(self._writer, merged[ApiKey].new if ApiKey in merged else None)
-            self._advance(watermarks)
+            touched |= dict.fromkeys(marks.advance(self._writer, watermarks), columns.EVER)
             written = {kind.table: each.written for kind, each in merged.items()}
-            written[ModelCall.table] = (*written.get(ModelCall.table, ()), gone["created_at"])
+            written[ModelCall.table] = (*written.get(ModelCall.table, ()), *gone.touched)
             written[Request.table] = (*written.get(Request.table, ()), *named)
-            marks = self._rollups.mark(self._writer, written)
-        self._rollups.marked(marks)
+            touched |= _begun_first(written)
+            unsettled = self._rollups.mark(self._writer, written)
+            touched |= dict.fromkeys(["rollup_mark"] if unsettled else (), columns.EVER)
+        self._rollups.marked(unsettled)
         facts = sum(len(kind.told) + kind.refused for kind in merged.values())
         # An estimate told again after the real calls replaced it is no news.
-        new = sum(len(kind.new) for kind in merged.values()) - _among(calls and calls.new, gone["id"])
+        new = sum(len(kind.new) for kind in merged.values()) - _among(calls and calls.new, gone.ids)
         changed = sum(kind.changed for kind in merged.values())
         return Stored(new=new, changed=changed, known=facts - new - changed)
 
@@ -344,52 +334,17 @@ class DuckStore:
             with self._writer.showing(places=stored.select(["place"])):
                 self._writer.run(f"DELETE FROM {table.name} WHERE rowid IN (SELECT place FROM places)")
 
-    def _advance(self, watermarks: Iterable[Mark]) -> None:
-        for mark in watermarks:
-            if isinstance(mark, Reach):
-                self._writer.run(_REACHED, [*msgspec.structs.astuple(mark)])
-                continue
-            if isinstance(mark, SetAside):
-                self._set_aside(mark)
-                continue
-            self._writer.run(
-                "INSERT INTO watermark VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
-                "SET complete_until = greatest(complete_until, excluded.complete_until)",
-                [mark.source, mark.stream, mark.app_id, mark.complete_until, mark.origin],
-            )
-
-    def _set_aside(self, mark: SetAside) -> None:
-        key = [mark.source, mark.origin, mark.stream, mark.app_id, mark.key]
-        sql = "DELETE FROM set_aside WHERE source = ? AND origin = ? AND stream = ? AND app_id = ? AND key = ?"
-        self._writer.run(sql, key)
-        if mark.problem is not None:
-            self._writer.run(
-                "INSERT INTO set_aside VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [*key, mark.problem, mark.tried_by, mark.seen_at],
-            )
-            self._writer.run(_FORGOTTEN, [MOST_SET_ASIDE])
-
     @contextmanager
-    def _reading(self, sight: Sight = EVERYTHING) -> Iterator[Session]:
-        with telling(self._path):
-            if sight.is_whole:
-                with self._writer.cursor() as session:
-                    yield session
-            else:
-                with self._seen.session(sight) as session:
-                    yield session
+    def _changing(self, *tables: str) -> Iterator[dict[str, datetime]]:
+        """A transaction of the writer, and what it touches: these tables, and those that are put in by the instant from
+        which on their facts were."""
+        touched = dict.fromkeys(tables, columns.EVER)
+        with self._writer.transaction(lambda: self.rows.memory.changing(touched)):
+            yield touched
 
 
 _EXPORTED = """
 SELECT table_name FROM duckdb_tables() WHERE NOT internal AND table_name <> 'access_key' ORDER BY 1
-"""
-_REACHED = """
-INSERT INTO reach VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
-SET complete_from = least(complete_from, excluded.complete_from),
-  complete_until = greatest(complete_until, excluded.complete_until)
-"""
-_FORGOTTEN = """
-DELETE FROM set_aside WHERE rowid IN (SELECT rowid FROM set_aside ORDER BY seen_at DESC, rowid DESC OFFSET ?)
 """
 _PLACE = pa.field("place", pa.int64())
 _INSTANT = pa.timestamp("us", tz="UTC")
@@ -405,7 +360,18 @@ def _in_time(rows: pa.Table) -> pa.Table:
 
 
 def _begun(rows: pa.Table) -> tuple[pa.ChunkedArray, ...]:
-    return (rows["created_at"],) if "created_at" in rows.column_names else ()
+    """When facts began; nobody knows it of those of tables that do not say."""
+    return (rows["created_at"] if "created_at" in rows.column_names else pa.nulls(len(rows), _INSTANT),)
+
+
+def _begun_first(written: Mapping[str, Iterable[pa.ChunkedArray]]) -> dict[str, datetime]:
+    """Of every table that was written, when the first of the facts began: since ever where somebody does not say."""
+    found: dict[str, datetime] = {}
+    for table, instants in written.items():
+        if told := [each for each in instants if len(each)]:
+            is_known = not any(each.null_count for each in told)
+            found[table] = min(pc.min(each).as_py() for each in told) if is_known else columns.EVER
+    return found
 
 
 def _among(facts: pa.Table | None, ids: pa.ChunkedArray) -> int:

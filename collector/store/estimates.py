@@ -1,13 +1,14 @@
 """When an estimated model call goes: the real calls it stands for, or the knowledge that there were none, replace it.
 
 What comes in are the calls, runs and messages a batch told, already stored, in the open transaction; what goes out are
-the keys of the estimates that went. An estimate that knows only its message is given the run of that message as soon
+which went and which changed. An estimate that knows only its message is given the run of that message as soon
 as anybody names both. Whichever of them all arrives last, the end is the same. Only what the batch names is looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pyarrow as pa
@@ -16,7 +17,16 @@ import pyarrow.compute as pc
 from collector.store.columns import EVER, NEVER, around
 from collector.store.session import Session
 
-_NONE = pa.schema([("id", pa.string()), ("created_at", pa.timestamp("us", tz="UTC"))]).empty_table()
+
+@dataclass(frozen=True)
+class Gone:
+    """Estimates that went, and when those began that went or were given their run."""
+
+    ids: pa.ChunkedArray
+    touched: tuple[pa.ChunkedArray, ...]
+
+
+_NONE = Gone(pa.chunked_array([], pa.string()), ())
 
 _NAMED = """
 SELECT rowid AS place, id, run_id, message_id, created_at, finished_at FROM model_call
@@ -54,8 +64,8 @@ WHERE run_id IN (SELECT run_id FROM told WHERE NOT is_estimate)
 
 def settle(
     session: Session, calls: pa.Table | None, runs: pa.Table | None, messages: pa.Table | None, slack: timedelta
-) -> pa.Table:
-    """Remove the estimates that were outlived: their `id` and `created_at`."""
+) -> Gone:
+    """Remove the estimates that were outlived."""
     if not session.run("SELECT 1 FROM model_call WHERE is_estimate LIMIT 1"):
         return _NONE
     named = {
@@ -64,21 +74,22 @@ def settle(
     }
     with session.showing(**named):
         estimates = session.arrow(_NAMED)
+    linked: tuple[pa.ChunkedArray, ...] = ()
     if estimates["run_id"].null_count:
-        _link(session, estimates, slack)
+        linked = (_link(session, estimates, slack),)
         with session.showing(**named):
             estimates = session.arrow(_NAMED)
     if not len(estimates):
-        return _NONE
+        return Gone(_NONE.ids, linked)
     with session.showing(named_estimates=estimates):
         outlived = session.arrow(_OUTLIVED, _bounds(estimates, slack))
     with session.showing(outlived=outlived):
         session.run("DELETE FROM model_call WHERE rowid IN (SELECT place FROM outlived)")
-    return outlived.select(_NONE.column_names)
+    return Gone(outlived["id"], (*linked, outlived["created_at"]))
 
 
-def _link(session: Session, estimates: pa.Table, slack: timedelta) -> None:
-    """Write the run into estimates that knew only their message, where it is known by now."""
+def _link(session: Session, estimates: pa.Table, slack: timedelta) -> pa.ChunkedArray:
+    """Write the run into estimates that knew only their message, where it is known by now: when those began."""
     with session.showing(named_estimates=estimates):
         linked = session.arrow(_LINKED, _bounds(estimates, slack))
     if len(linked):
@@ -86,6 +97,7 @@ def _link(session: Session, estimates: pa.Table, slack: timedelta) -> None:
             session.run(
                 "UPDATE model_call SET run_id = linked.run_id FROM linked WHERE model_call.rowid = linked.place"
             )
+    return estimates.filter(pc.is_in(estimates["place"], value_set=linked["place"].combine_chunks()))["created_at"]
 
 
 def _ids(*places: tuple[pa.Table | None, str]) -> pa.Table:

@@ -24,10 +24,11 @@ from collector.store.session import Session
 Marks: TypeAlias = dict[tuple[str, Level], set[datetime]]
 """Table of facts and level -> the steps that do not say what the facts say, by their start."""
 
-MOST_STEPS = {Level.QUARTER: 7 * 96, Level.HOUR: 7 * 24, Level.DAY: 7}
+MOST_STEPS = {Level.QUARTER: 7 * 96, Level.HOUR: 7 * 24, Level.SHIFT: 7 * 3, Level.DAY: 7}
 """How many steps are made anew in one transaction: a batch waits no longer than that."""
 
 _BY_FACTS = {rollup.facts: rollup for rollup in ROLLUPS}
+_RETIRED = "SELECT starts_at FROM retired_day WHERE facts = '{facts}'"
 _MICROSECOND = timedelta(microseconds=1)
 _INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -128,7 +129,7 @@ class Rollups:
         self._retired[facts].add(day)
 
     def due(self, session: Session, *, everything: bool) -> list[Window]:
-        """What to make anew: quarter hours that no batch touched since this was asked last, and hours and days that
+        """What to make anew: quarter hours that no batch touched since this was asked last, and longer steps that
         are over and wholly told; with `everything` whatever is marked. Quarter hours come first.
         """
         touched, self._touched = self._touched, set()
@@ -146,11 +147,18 @@ class Rollups:
         rollup, level, bounds = window.rollup, window.level, window.bounds
         among = "TRUE" if window.is_whole else f"{step_of('created_at', level)} IN (SELECT starts_at FROM steps)"
         within = f"created_at >= $low AND created_at < $high AND {among}"
+        unsettled = self._marks[rollup.facts, Level.HOUR]
+        is_of_hours = level is Level.SHIFT and not any(bounds["low"] <= hour < bounds["high"] for hour in unsettled)
         with session.showing(steps=pa.table({"starts_at": pa.array(window.steps, _INSTANT)})):
             for told in (None, *rollup.told):
                 table = rollup.table(level, told)
                 session.run(f"DELETE FROM {table} WHERE {within}", bounds)
-                session.run(f"INSERT INTO {table} BY NAME {selected(rollup, level, told, within)}", bounds)
+                made = (
+                    _put_together(rollup, level, told, Level.HOUR, within)
+                    if is_of_hours
+                    else selected(rollup, level, told, within)
+                )
+                session.run(f"INSERT INTO {table} BY NAME {made}", bounds)
             session.run(
                 "DELETE FROM rollup_mark WHERE facts = ? AND level = ? AND starts_at IN (SELECT starts_at FROM steps)",
                 [rollup.facts, level],
@@ -193,6 +201,20 @@ def selected(rollup: Rollup, level: Level, told: Told | None, where: str) -> str
     return f"SELECT {', '.join(columns)} FROM {rollup.facts} WHERE {where} GROUP BY {keys} ORDER BY 1, app_id"
 
 
+def _put_together(rollup: Rollup, level: Level, told: Told | None, finer: Level, where: str) -> str:
+    """SQL: the rows of a rollup's table, but for what lies between bounds, worked out from that of shorter steps."""
+    source = f"FROM {rollup.table(finer, told)} WHERE {where}"
+    if told:
+        columns = [f"{step_of('created_at', level)} AS created_at", *told.keys, told.column]
+        return f"SELECT DISTINCT {', '.join(columns)} {source} ORDER BY ALL"
+    steps = [f"{step_of(at, level)} AS {at}" for at in ("created_at", *(["finished_at"] if rollup.has_end else []))]
+    columns = [*steps, *rollup.keys, "min(first_at) AS first_at", "max(last_at) AS last_at"]
+    numbers = ["facts", *(count.name for count in rollup.counted), *(total.name for total in rollup.summed)]
+    columns += [f"sum({number}) AS {number}" for number in numbers]
+    keys = ", ".join(str(place + 1) for place in range(len(steps) + len(rollup.keys)))
+    return f"SELECT {', '.join(columns)} {source} GROUP BY {keys} ORDER BY 1, app_id"
+
+
 def _count(each: Counted) -> str:
     return f"count(*) FILTER (WHERE {' AND '.join(each.where)}) AS {each.name}"
 
@@ -220,11 +242,14 @@ def _columns(session: Session) -> dict[str, set[str]]:
 
 
 def _make(session: Session, rollup: Rollup, there: Mapping[str, set[str]]) -> None:
-    """Tables of today's shape; whatever still has its facts is marked, the rest stays."""
+    """Tables of today's shape; whatever still has its facts is marked, the rest stays, or is made of quarter hours."""
     for level in Level:
         for told in (None, *rollup.told):
             table = rollup.table(level, told)
             _shape(session, table, selected(rollup, level, told, "FALSE"), there.get(table))
+            if table not in there and level not in (Level.QUARTER, Level.DAY):
+                retired = f"{step_of('created_at', Level.DAY)} IN ({_RETIRED.format(facts=rollup.facts)})"
+                session.run(f"INSERT INTO {table} BY NAME {_put_together(rollup, level, told, Level.QUARTER, retired)}")
     session.run("DELETE FROM rollup_kept WHERE facts = ?", [rollup.facts])
     session.run("INSERT INTO rollup_kept VALUES (?, ?)", [rollup.facts, rollup.digest])
     session.run("DELETE FROM rollup_mark WHERE facts = ?", [rollup.facts])

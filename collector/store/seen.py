@@ -144,6 +144,8 @@ class Seen:
 
     def _made(self, sight: Sight) -> Session:
         session = self._writer.twin()
+        if sight.is_whole:
+            return session
         try:
             ((home,),) = session.run("SELECT current_database()")
             for (table,) in session.run(

@@ -7,8 +7,8 @@ here knows a table.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,13 @@ class Session:
                     self._connection.unregister(name)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of it is stored, or nothing."""
+    def transaction(self, around: Callable[[], AbstractContextManager[None]] = nullcontext) -> Iterator[None]:
+        """All of it is stored, or nothing; it sees what was stored when it began. `around` stands around its end."""
         self.run("BEGIN")
         try:
             yield
-            self.run("COMMIT")
+            with around():
+                self.run("COMMIT")
         except BaseException:
             with suppress(duckdb.Error):  # a COMMIT that failed has rolled back already
                 self.run("ROLLBACK")
@@ -92,6 +93,7 @@ def connect(path: str, *, read_only: bool, **settings: object) -> Session:
     try:
         session = Session(path, duckdb.connect(path, read_only=read_only, config=wanted))
         session.run("SET GLOBAL TimeZone = 'UTC'")
+        session.run("SET GLOBAL immediate_transaction_mode = true")
     except duckdb.Error as error:
         kind = StoreBusy if _LOCKED.search(str(error)) else StoreError
         raise kind(f"store {path}: {_refusal(str(error))}") from None

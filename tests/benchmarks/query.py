@@ -10,8 +10,8 @@ query.30d_facts_ratio   of every app, with rollups left aside
 query.30d_1m_…          the same three out of a million messages
 query.90d_50m_ms        90 days of daily tokens by app, on the calendar of Shanghai, out of 50 million model calls;
                         query.90d_50m_utc_ms on that of UTC
-query.scrape_ms         one scrape of /metrics out of 10 million model calls, all of them counted;
-                        query.scrape_facts_ms with rollups left aside
+query.scrape_ms         one scrape of /metrics out of 10 million model calls, all of them counted, after a thousand
+                        more have come; query.scrape_facts_ms with nothing kept or remembered
 
 Both sides answer in turns, warm, and their answers are compared. A file of facts takes some 75 MB per million calls
 and PostgreSQL 700 MB per million messages, in the directory for temporary files (TMPDIR).
@@ -49,6 +49,7 @@ from tests.servers.postgres import create_tables, postgres, why_missing
 
 END = datetime(2026, 11, 20, tzinfo=UTC)
 DAYS, APPS, ZONE = 90, 50, "Asia/Shanghai"
+NEW_CALLS, SCRAPED_EVERY = 1000, 15
 MEMORY = "6GB"
 PEER = "Dify's SQL on PostgreSQL, same rows"
 
@@ -232,21 +233,27 @@ def scrape(count: int, rounds: int) -> None:
 
     since = END - timedelta(days=DAYS, minutes=7)
     with tempfile.TemporaryDirectory() as room, _stored(Path(room), filled, since) as store:
-        at = END + timedelta(seconds=30)
+        now = [END]
 
         def facts_only(sql: str, parameters: object) -> list[tuple[object, ...]]:
             return [] if "rollup_kept" in sql else store.rows(sql, parameters)  # type: ignore[arg-type]
 
+        kept = Exposition(store.rows, clock=lambda: now[0], counting_since=since, snapshot=store.snapshot)
         sides = {
-            name: Exposition(rows, clock=lambda: at, counting_since=since)
-            for name, rows in (("query.scrape_ms", store.rows), ("query.scrape_facts_ms", facts_only))
+            "query.scrape_ms": kept,
+            "query.scrape_facts_ms": Exposition(facts_only, clock=lambda: now[0], counting_since=since),
         }
-        texts = {name: side.text("") for name, side in sides.items()}
-        assert len({len(text) for text in texts.values()}) == 1
-        took = {name: [] for name in sides}
+        size = f"{count // 1_000_000}m" if count >= 1_000_000 else str(count)
+        print(f"the first scrape of {size}: {_timed(lambda: kept.text('')) * 1e3:.0f} ms")
+        took: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(rounds):
+            now[0] += timedelta(seconds=SCRAPED_EVERY)
+            new = calls(NEW_CALLS, end=now[0], over=timedelta(seconds=SCRAPED_EVERY))
+            store.put_columns({ModelCall: new})
+            texts: list[bytes] = []
             for name, side in sides.items():
-                took[name].append(_timed(lambda side=side: side.text("")))
+                took[name].append(_timed(lambda side=side, texts=texts: texts.append(side.text("")[0])))
+            assert len({len(text.splitlines()) for text in texts}) == 1
     for name, seconds in took.items():
         print(Figure(name, statistics.median(seconds) * 1e3, "ms"))
 

@@ -151,6 +151,7 @@ def empty(store: Store) -> None:
     for (table,) in store.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal"):
         if table not in ("schema_version", "milestone", "rollup_kept"):
             store.rows(f"TRUNCATE {table}")
+    store.rows.memory.now = {}  # type: ignore[attr-defined]
     store._rollups.prepare(store._writer, read_only=False)  # type: ignore[attr-defined]
 
 

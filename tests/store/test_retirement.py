@@ -160,3 +160,26 @@ def test_counters_never_fall(filled):
     filled.retire(AGES, LATER)
 
     assert counters() == before
+
+
+def test_longer_steps_that_were_not_kept_before_are_made_of_quarter_hours(tmp_path: Path):
+    def daily(store: Store) -> list[object]:
+        period = Period(BEGAN.replace(hour=16, minute=0) - timedelta(days=1), LATER, zone("Asia/Shanghai"))
+        query = Query.of("runs,run_elapsed_mean,active_users,tokens", period=period, grain="day", by="app")
+        return run(query, store.rows).rows
+
+    with closing(open_store(tmp_path / "t.duckdb", now=BEGAN)) as store:
+        store.put([an_app(), *days_of_facts()])
+        store.settle_rollups(everything=True)
+        before = daily(store)
+        store.retire(AGES, LATER)
+        kept = store.rows("FROM run_by_shift ORDER BY ALL"), store.rows("FROM run_user_by_shift ORDER BY ALL")
+        for table in ("run_by_shift", "run_user_by_shift", "model_call_by_shift", "message_user_by_shift"):
+            store.rows(f"DROP TABLE {table}")
+        store.rows("UPDATE rollup_kept SET digest = 'of another version'")
+    with closing(open_store(tmp_path / "t.duckdb")) as store:
+        store.settle_rollups(everything=True)
+        made = store.rows("FROM run_by_shift ORDER BY ALL"), store.rows("FROM run_user_by_shift ORDER BY ALL")
+        assert made == kept
+        assert daily(store) == before
+        assert len(before) >= 5

@@ -32,14 +32,15 @@ def test_a_batch_marks_every_step_it_touches(store):
     store.put([a_run(), a_run(id="r2", created_at=NOON + timedelta(minutes=20))])
 
     midnight = NOON.replace(hour=0)
-    assert marked(store) == {"quarter": {NOON, NOON + QUARTER}, "hour": {NOON}, "day": {midnight}}
+    longer = {"hour": {NOON}, "shift": {NOON.replace(hour=8)}, "day": {midnight}}
+    assert marked(store) == {"quarter": {NOON, NOON + QUARTER}, **longer}
     assert runs_by(store, Level.QUARTER) == []
 
 
 def test_what_was_touched_is_made_anew(store):
     store.put([a_run(), a_run(id="r2"), a_run(id="r3", status="failed")])
 
-    assert store.settle_rollups(everything=True) == 3
+    assert store.settle_rollups(everything=True) == len(Level)
 
     assert marked(store) == {}
     assert runs_by(store, Level.QUARTER) == [(NOON, "failed", 1), (NOON, "succeeded", 2)]
@@ -108,8 +109,8 @@ def test_steps_that_are_told_of_right_now_wait(store):
     assert [at for at, *_ in runs_by(store, Level.QUARTER)] == [NOON - timedelta(days=1)]
     store.settle_rollups()
     assert [at for at, *_ in runs_by(store, Level.QUARTER)] == [NOON - timedelta(days=1), NOON]
-    # the newest hour and day are not over
-    assert marked(store) == {"hour": {NOON}, "day": {NOON.replace(hour=0)}}
+    # the newest hour, shift and day are not over
+    assert marked(store) == {"hour": {NOON}, "shift": {NOON.replace(hour=8)}, "day": {NOON.replace(hour=0)}}
 
 
 def test_marks_outlive_the_process(tmp_path: Path):
@@ -130,7 +131,7 @@ def test_facts_of_a_store_without_rollups_are_rolled_up(tmp_path: Path):
     with pytest.raises(StoreError, match="of another version; open it once for writing"):
         open_store(tmp_path / "t.duckdb", read_only=True)
     with closing(open_store(tmp_path / "t.duckdb")) as store:
-        assert store.settle_rollups(everything=True) == 3
+        assert store.settle_rollups(everything=True) == len(Level)
         assert runs_by(store, Level.HOUR) == [(NOON, "succeeded", 1)]
         assert store.rows("SELECT elapsed_0, elapsed_3 FROM run_by_day") == [(0, 1)]
         assert store.check_rollups() == []

@@ -12,6 +12,7 @@ from collector.faces.rest_models import Asked
 from collector.faces.statistics.table import Part, Statistic
 from collector.measures.answer import Answer
 from collector.measures.ask import After, Query
+from collector.measures.still import Extent, Rows, remembered, whole
 from collector.period import EARLIEST, Grain, Period, floor
 
 RANK = "rank"
@@ -58,11 +59,16 @@ def is_known(app_id: str, asker: Asker) -> bool:
     if not app_id or app_id != app_id.strip():
         return False
     ever = Period(EARLIEST, asker.now + timedelta(days=1), asker.zone)
-    for measures in (("apps_seen",), ("runs", "messages", "model_calls", "conversations_started")):
+
+    def has(*measures: str) -> bool:
         query = Query.of(measures, period=ever, where={"app_id": app_id}, include_debug=True, catalogue=asker.catalogue)
-        if any(value for row in asker.run(query, asker.now).rows for value in row.values()):
-            return True
-    return False
+        return any(value for row in asker.run(query, asker.now).rows for value in row.values())
+
+    def is_listed(_: Rows) -> tuple[bool, Extent]:
+        return has("apps_seen"), whole("app")
+
+    is_app = remembered(asker.rows, (is_known, app_id), is_listed)
+    return is_app or has("runs", "messages", "model_calls", "conversations_started")
 
 
 def _period(wish: Wish, asker: Asker) -> tuple[Period, datetime | None, After | None]:

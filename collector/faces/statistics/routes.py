@@ -59,7 +59,8 @@ def _of_all(statistic: Statistic, asker: Callable[[], Asker]) -> Callable[..., R
     kind = asked_by(statistic)
 
     def endpoint(asked: Annotated[kind, Query()], request: Request) -> Response:  # type: ignore[valid-type]
-        return _answered(statistic, _wish(asked, None), asker(), request)
+        with asker().still() as now:
+            return _answered(statistic, _wish(asked, None), now, request)
 
     return _open(endpoint, kind)
 
@@ -72,16 +73,16 @@ def _of_app(statistic: Statistic, asker: Callable[[], Asker]) -> Callable[..., R
         asked: Annotated[kind, Query()],  # type: ignore[valid-type]
         request: Request,
     ) -> Response:
-        now = asker()
-        if not is_known(id, now):
-            return problem(
-                404,
-                "No such app",
-                f"no app {id[:80]!r} was ever seen",
-                field="id",
-                remedy=f"GET {PREFIX}/apps lists the apps there are",
-            )
-        return _answered(statistic, _wish(asked, id), now, request)
+        with asker().still() as now:
+            if is_known(id, now):
+                return _answered(statistic, _wish(asked, id), now, request)
+        return problem(
+            404,
+            "No such app",
+            f"no app {id[:80]!r} was ever seen",
+            field="id",
+            remedy=f"GET {PREFIX}/apps lists the apps there are",
+        )
 
     return _open(endpoint, kind)
 
