@@ -244,7 +244,7 @@ class Service:
 
         app.include_router(sources.router(lambda: standing.standing(self.sources, self.companion, rows, self.clock())))
         app.include_router(checking.router(self.check, is_set=bool(self.ways)))
-        app.include_router(page.router())
+        app.include_router(page.router(settings.report_timezone))
         seal(app)
         return app
 

@@ -38,7 +38,7 @@ CONTENT_POLICY = "; ".join(
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 _GUARDED = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 _FOR_GOOD = "public, max-age=31536000, immutable"
-_FIRST = "index.html"
+_FIRST, _EARLY = "index.html", "js/early.js"
 
 LANGUAGES = ("en", "zh")
 
@@ -61,12 +61,18 @@ def digest() -> str:
 
 
 @cache
-def first(language: str) -> bytes:
-    """The page itself, which names the place of everything else."""
+def first(language: str, timezone: str) -> bytes:
+    """The page itself, which names the place of everything else, and the zone it begins with."""
     base = f"page/{digest()}"
-    ahead = "\n".join(f'<link rel="modulepreload" href="{base}/{name}">' for name in files() if name.startswith("js/"))
+    ahead = "\n".join(
+        f'<link rel="modulepreload" href="{base}/{name}">'
+        for name in files()
+        if name.startswith("js/") and name != _EARLY
+    )
     text = files()[_FIRST].decode()
-    return text.replace("{base}", base).replace("{language}", language).replace("{ahead}", ahead).encode()
+    for name, told in {"base": base, "language": language, "zone": timezone, "ahead": ahead}.items():
+        text = text.replace(f"{{{name}}}", told)
+    return text.encode()
 
 
 def spoken(accepted: str) -> str:
@@ -82,8 +88,8 @@ def spoken(accepted: str) -> str:
     return next((name for liking, _, name in sorted(wishes) if name in LANGUAGES and liking), LANGUAGES[0])
 
 
-def router() -> APIRouter:
-    """The routes."""
+def router(timezone: str) -> APIRouter:
+    """The routes. `timezone`: whose days the page shows until its reader chooses."""
     routes = APIRouter(include_in_schema=False, dependencies=[open_to_all()])
 
     @routes.get("/", dependencies=[open_to_all()])
@@ -91,7 +97,7 @@ def router() -> APIRouter:
         language = spoken(request.headers.get("accept-language", ""))
         headers = {"Content-Security-Policy": CONTENT_POLICY, "Cache-Control": "no-cache"}
         headers |= {"Vary": "Accept-Language, Accept-Encoding", "Cross-Origin-Opener-Policy": "same-origin"}
-        return _told(first(language), "text/html; charset=utf-8", request, headers)
+        return _told(first(language, timezone), "text/html; charset=utf-8", request, headers)
 
     @routes.get("/page/{version}/{path:path}", dependencies=[open_to_all()])
     async def part(version: str, path: str, request: Request) -> Response:
