@@ -1,4 +1,4 @@
-"""How sources stand, over REST: what is wrong, what to do about it, and trying them without asking twice who said no."""
+"""How sources stand, over REST: what is wrong, what to do, and trying them without asking twice who said no."""
 
 from __future__ import annotations
 

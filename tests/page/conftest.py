@@ -146,7 +146,7 @@ def settled(page: Page) -> None:
 
 @pytest.fixture
 def reader(new_context: Callable[..., BrowserContext], request: pytest.FixtureRequest) -> Iterator[Reader]:
-    """Who opens pages. Afterwards: nobody outside was asked, and nothing was complained of but what the story expects."""
+    """Who opens pages. Afterwards: nobody outside was asked, and nothing complained of but what a story expects."""
     found = Reader(new_context)
     yield found
     expected = [mark.args[0] for mark in request.node.iter_markers("complains")]
