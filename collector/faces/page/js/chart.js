@@ -22,7 +22,7 @@ export function chart({ key, heading, note, times, series, unit, currency, grain
     hasNumbers
       ? [
           h("div", { class: "plot", "data-own": "", role: "img", "aria-label": described(heading, spec), hook: (at) => draw(at, spec) }),
-          h("ul", { class: "legend", "data-own": "", "aria-hidden": "true", hook: (at) => legend(at, spec) }),
+          h("ul", { class: "legend", "data-own": "", "aria-hidden": "true", hook: (at) => legend(at, spec, pointed(at)) }),
           alternative(heading, spec),
         ]
       : h("p", { class: "empty" }, t("no_numbers")),
@@ -63,6 +63,12 @@ function alternative(heading, spec) {
       ),
     ),
   );
+}
+
+/** The step under the pointer of the chart that a legend belongs to; null: none. */
+function pointed(place) {
+  const plot = place.parentElement.querySelector(".plot")?.$plot;
+  return plot && plot.cursor.left >= 0 ? (plot.cursor.idx ?? null) : null;
 }
 
 function legend(place, spec, at = null) {

@@ -14,6 +14,7 @@ export function svg(tag, props, ...children) {
 
 function made(element, props, children) {
   element.$on = {};
+  element.$heard = new Set();
   for (const [name, value] of Object.entries(props || {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) listen(element, name.slice(2), value);
@@ -32,7 +33,8 @@ function made(element, props, children) {
 }
 
 function listen(element, name, does) {
-  if (!element.$on[name]) element.addEventListener(name, (event) => element.$on[name]?.(event));
+  if (!element.$heard.has(name)) element.addEventListener(name, (event) => element.$on[name]?.(event));
+  element.$heard.add(name);
   element.$on[name] = does;
 }
 

@@ -110,7 +110,7 @@ function liveness(state, { at, isLive, isAway, isPaused, onPause }) {
       ? h("button", { type: "button", class: "plain", "aria-pressed": String(!isPaused), title: t(isPaused ? "go_on" : "pause"), onclick: onPause },
         h("span", { class: `dot ${isAway ? "bad" : isPaused ? "soso" : "good"}`, "aria-hidden": "true" }), t(isPaused ? "paused" : "is_live"))
       : null,
-    h("time", { class: "quiet", "data-at": String(at) }, words),
+    h("time", { class: "quiet", datetime: new Date(at).toISOString() }, words),
   );
 }
 

@@ -169,6 +169,7 @@ function pause() {
 }
 
 function refuse(refusal) {
+  if (isRefused) return;
   isRefused = true;
   doorSays = key() ? `${t("key_not_taken")} ${refusal.message}` : null;
   useKey(null);

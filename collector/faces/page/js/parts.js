@@ -55,7 +55,7 @@ export function tile({ name, row, flags, steps, currency, more, heading, note })
   const lang = language();
   const value = row?.[name];
   const about = { short: true, currency };
-  const shown = row === undefined ? h("span", { class: "skeleton", "aria-label": t("loading") }, "000") : written(value, unit(name), lang, about);
+  const shown = row === undefined ? h("span", { class: "skeleton" }, "000") : written(value, unit(name), lang, about);
   const grown = change(row?.[`${name}_change`], lang);
   const before = row?.[`${name}_before`];
   const exact = value === null || value === undefined ? null : written(value, unit(name), lang, { currency });

@@ -53,7 +53,6 @@ export function go(changes, { replace = false } = {}) {
 /** Call `does` whenever the state may be another one. */
 export function onChange(does) {
   heard = does;
-  addEventListener("popstate", does);
   addEventListener("hashchange", does);
 }
 

@@ -24,13 +24,14 @@ export function table({ key, caption, columns, rows, order, onOrder, flags, tz, 
           h("span", { class: "arrow", "aria-hidden": "true" }, direction ? (isDown ? "↓" : "↑") : ""),
         )
       : heading;
-    return h("th", { scope: "col", class: isNumber ? "number" : null, "aria-sort": direction }, inside);
+    const partial = isNumber && flags && !column.heading ? mark(column.name, flags) : null;
+    return h("th", { scope: "col", class: isNumber ? "number" : null, "aria-sort": direction }, inside, partial);
   });
   const body = rows.map((row) =>
     h("tr", {}, columns.map((column) => {
       const shown = column.cell ? column.cell(row) : written(row[column.name], unit(column.name), language(), { tz });
       if (column.isHead) return h("th", { scope: "row" }, shown);
-      return h("td", { class: column.isText ? null : "number" }, shown, flags && row[column.name] !== null ? mark(column.name, flags) : null);
+      return h("td", { class: column.isText ? null : "number" }, shown);
     })),
   );
   return h(
