@@ -8,6 +8,7 @@ import re
 import httpx
 import pytest
 from fastapi import FastAPI
+from hatchling.builders.wheel import WheelBuilder
 
 from collector.clock import utc_now
 from collector.faces import page
@@ -86,6 +87,12 @@ def test_what_is_from_elsewhere_says_from_where_and_by_which_right():
     assert version
     assert f"uPlot {version[1]}, MIT" in told
     assert "MIT License" in (vendor / "LICENSE").read_text()
+
+
+def test_the_wheel_has_it():
+    packed = {each.distribution_path for each in WheelBuilder(str(ROOT)).recurse_included_files()}
+    assert {f"collector/faces/page/{name}" for name in page.files()} <= packed
+    assert "collector/faces/page/vendor/LICENSE" in packed
 
 
 def test_no_file_is_longer_than_one_can_read():

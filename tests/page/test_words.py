@@ -20,8 +20,8 @@ SAME = {"lang_en", "lang_zh", "collector_is", "theirs"}
 
 USES = "".join(text for name, text in SCRIPTS.items() if name != "js/words.js")
 NAMED = set(re.findall(r'\bt\("(\w+)"', USES)) | set(re.findall(r'"(\w+)"', USES))
-BUILT = set(re.findall(r"`(\w+_)\$\{", USES)) | {"mode_", "user_", "error_"}
-"""Words whose names are put together: view_${name}, and those of Dify's modes, users and errors."""
+BUILT = set(re.findall(r"`(\w+_)\$\{", USES)) | {"mode_", "user_", "error_", "theme_", "lang_"}
+"""Words whose names are put together: view_${name}, and those of choices, of Dify's modes, users and errors."""
 
 
 def test_nothing_is_lost_between_the_languages():

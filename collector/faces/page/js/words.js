@@ -202,7 +202,7 @@ export const WORDS = {
   lag: ["Lag", "滞后"],
   every: ["Looked at every", "采集间隔"],
   failed_pulls: ["Failed, in 7 days", "近 7 天失败"],
-  of_pulls: ["{failures} of {pulls}", "{failures} / {pulls}"],
+  of_pulls: ["{failures} of {pulls}", "{pulls} 次中 {failures} 次"],
   error_is: ["Error:", "错误："],
   last_pass: ["Last pass: {streams} streams", "上次采集：{streams} 个数据流"],
   streams: ["Streams", "数据流"],
