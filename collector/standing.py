@@ -55,18 +55,19 @@ def standing(sources: Sequence[Source], tap: Companion | None, rows: Rows, now: 
 
 def _of(source: Source, seen: Mapping[tuple[str, str], _Seen], now: datetime) -> Iterator[Plain]:
     given = source.given
+    how: Plain
     if source.console:
-        how: Plain = {"is_up": source.is_up, "refused": source.console.refused, "every": source.pull_interval}
+        how = {"is_up": source.is_up, "refused": source.console.refused, "every": source.pull_interval}
         yield _one(source, CONSOLE, seen, now, place=given.url, **how)
     if source.database:
-        how: Plain = {
+        how = {
             "is_up": source.database.is_up,
             "refused": source.database.refused,
             "every": given.database_interval,
         }
         yield _one(source, DATABASE, seen, now, place=_host(given.database_url), **how)
     if source.queues:
-        how: Plain = {"is_up": source.queues.is_up, "refused": None, "every": given.broker_interval}
+        how = {"is_up": source.queues.is_up, "refused": None, "every": given.broker_interval}
         yield _one(source, BROKER, seen, now, place=_host(given.broker_url), **how)
 
 
