@@ -74,7 +74,7 @@ async def test_every_module_is_named_so_that_all_are_fetched_at_once(client: htt
     assert modules == set(re.findall(rf"page/{page.digest()}/(js/[\w/]+\.js)", first))
 
 
-@pytest.mark.parametrize("path", ["page/0000000000000000/js/main.js", "page/{}/index.html", "page/{}/%2e%2e/__init__.py",
+@pytest.mark.parametrize("path", ["page/0000000000000000/js/main.js", "page/{}/index.html", "page/{}/%2e%2e/a.js",
                                   "page/{}/__init__.py", "page/{}/nothing.js"])  # fmt: skip
 async def test_what_is_not_of_this_version_is_not_there(client: httpx.AsyncClient, path: str):
     assert (await client.get(path.format(page.digest()))).status_code == 404

@@ -15,7 +15,7 @@ from collector.reconcile import Kind
 SCRIPTS = {path.relative_to(FOLDER).as_posix(): path.read_text() for path in sorted((FOLDER / "js").rglob("*.js"))}
 _PAIR = re.compile(r'^  (\w+): \[\s*("(?:[^"\\]|\\.)*"),\s*("(?:[^"\\]|\\.)*"),?\s*\],$', re.M)
 WORDS = {name: (json.loads(one), json.loads(other)) for name, one, other in _PAIR.findall(SCRIPTS["js/words.js"])}
-SAME = {"lang_en", "lang_zh", "collector_is", "theirs"}
+SAME = {"lang_en", "lang_zh", "collector_is", "theirs", "period_is", "median"}
 """Names and the like: they have no Chinese of their own."""
 
 USES = "".join(text for name, text in SCRIPTS.items() if name != "js/words.js")

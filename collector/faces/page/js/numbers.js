@@ -18,6 +18,7 @@ export function written(value, unit, lang, { short = false, currency = null, tz 
   if (unit === "ratio") return ratio(value, lang);
   if (unit === "seconds") return seconds(value, lang);
   if (unit === "instant") return instant(value, lang, tz);
+  if (unit?.endsWith("/second")) return `${count(value, lang, short, 2)} ${lang === "zh" ? "/秒" : "/s"}`;
   if (unit?.includes("/") || unit?.startsWith("per ")) return count(value, lang, short, 2);
   return count(value, lang, short, 0);
 }
@@ -61,6 +62,15 @@ export function instant(value, lang, tz) {
   if (!value) return UNKNOWN;
   const options = { dateStyle: "medium", timeStyle: "short", timeZone: tz };
   return formatter("DateTimeFormat", lang, options).format(new Date(value));
+}
+
+/** From when to when: days where both ends are midnights, else with their time. */
+export function span(since, until, lang, tz) {
+  const [from, to] = [Date.parse(since), Date.parse(until)];
+  const midnight = new Intl.DateTimeFormat("en", { timeZone: tz, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const isWhole = to > from && [from, to].every((at) => midnight.format(at) === "00:00");
+  const options = isWhole ? { dateStyle: "medium", timeZone: tz } : { dateStyle: "medium", timeStyle: "short", timeZone: tz };
+  return formatter("DateTimeFormat", lang, options).formatRange(from, isWhole ? to - 1000 : to);
 }
 
 export function clock(value, lang, tz) {

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { flag, flagsOf, help, language, measure, t, title, unit } from "./catalogue.js";
 import { sparkline } from "./chart.js";
-import { UNKNOWN, ago, change, count, instant, written } from "./numbers.js";
+import { UNKNOWN, ago, change, count, instant, span, written } from "./numbers.js";
 import { address } from "./state.js";
 
 /** A mark beside a number of which something is missing or guessed; it leads to the notes that say what. */
@@ -68,13 +68,13 @@ export function tile({ name, row, flags, steps, currency, more, heading, note })
       "p",
       { class: "change" },
       grown === null
-        ? note || (before === null || before === undefined ? " " : t("before_was", { value: written(before, unit(name), lang, about) }))
+        ? note || (more && !before ? more : null) || (before === null || before === undefined ? " " : t("before_was", { value: written(before, unit(name), lang, about) }))
         : [
             h("span", { class: `grown ${mood(name, row[`${name}_change`])}` }, grown),
             h("span", { class: "quiet" }, t("before_was", { value: written(before, unit(name), lang, about) })),
           ],
     ),
-    more ? h("p", { class: "more" }, more) : null,
+    more && (grown !== null || before || note) ? h("p", { class: "more" }, more) : null,
     steps ? sparkline(steps) : null,
   );
 }
@@ -92,7 +92,7 @@ export function covered(answer, state) {
   return h(
     "p",
     { class: "covered" },
-    h("span", {}, t("period_is", { since: at(answer.period.since), until: at(answer.period.until), tz: state.tz.replaceAll("_", " ") })),
+    h("span", {}, t("period_is", { span: span(answer.period.since, answer.period.until, lang, state.tz), tz: state.tz.replaceAll("_", " ") })),
     h("span", { class: "watermark" }, answer.watermark
       ? h("span", { title: at(answer.watermark) }, t("complete_until", { at: at(answer.watermark), ago: ago(answer.watermark, lang) }))
       : t("complete_never")),

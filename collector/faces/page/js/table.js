@@ -21,7 +21,7 @@ export function table({ key, caption, columns, rows, order, onOrder, flags, tz, 
           "button",
           { type: "button", class: "sort", title: help(column.name) || null, onclick: () => onOrder(turned(column, sorted, isDown, isNumber)) },
           heading,
-          h("span", { class: "arrow", "aria-hidden": "true" }, direction ? (isDown ? "↓" : "↑") : ""),
+          direction ? h("span", { class: "arrow", "aria-hidden": "true" }, isDown ? " ↓" : " ↑") : null,
         )
       : heading;
     const partial = isNumber && flags && !column.heading ? mark(column.name, flags) : null;

@@ -57,7 +57,7 @@ export function tiles(answer, cost, queues) {
   const flags = answer?.flags;
   const of = answer ? steps(answer).of : () => null;
   const plain = (name, more) => tile({ name, row, flags, steps: of(name), more });
-  const median = (name) => (row ? `${title(name)} ${written(row[name], unit(name), language())}` : null);
+  const median = (name) => (row ? t("median", { value: written(row[name], unit(name), language()) }) : null);
   return h(
     "section",
     { class: "tiles", "aria-label": t("numbers") },

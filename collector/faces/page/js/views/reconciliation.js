@@ -31,7 +31,7 @@ export function render(state, { found }) {
     h("p", { class: "lead" }, t("reconciliation_lead")),
     verdict(answer.states),
     choice(state, answer.states),
-    differences(state, answer),
+    answer.rows.length || only(state) !== "open" ? differences(state, answer) : null,
     causes(answer.causes),
   ];
 }
@@ -77,7 +77,7 @@ function differences(state, answer) {
       ],
       rows: rows.slice(0, shown),
       tz: state.tz,
-      empty: t(only(state) === "open" ? "nothing_open" : "nothing_explained"),
+      empty: t("nothing_explained"),
     }),
     rows.length > shown
       ? h("p", {}, h("button", { type: "button", onclick: () => go({ more: String(shown + 4 * LENGTH) }, { replace: true }) }, t("show_more", { left: count(rows.length - shown, lang) })))
