@@ -29,6 +29,13 @@ ARGUMENTS = [
     *("--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 ]
 
+DESK: dict[str, Any] = {
+    "locale": "en-US",
+    "timezone_id": "Asia/Shanghai",
+    "viewport": {"width": 1440, "height": 900},
+}
+"""The browser of a reader who says no more."""
+
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
@@ -55,7 +62,7 @@ def browser(launch_browser: Callable[..., Browser]) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def browser_context_args() -> dict[str, Any]:
-    return {"locale": "en-US", "timezone_id": "Asia/Shanghai", "viewport": {"width": 1440, "height": 900}}
+    return {}
 
 
 @dataclass
@@ -120,7 +127,7 @@ class Reader:
         self.errors: list[str] = []
 
     def context(self, **options: Any) -> BrowserContext:
-        context = self._new_context(**options)
+        context = self._new_context(**{**DESK, **options})
         context.set_default_timeout(30_000)
         context.on("request", lambda request: self.requests.append(request.url))
         context.on("console", lambda line: self.errors.append(line.text) if line.type in ("error", "warning") else None)

@@ -18,7 +18,7 @@ export function chart({ key, heading, note, times, series, unit, currency, grain
   return h(
     "figure",
     { class: "card chart", "data-key": key },
-    h("figcaption", {}, h("h3", {}, heading), note ? h("p", { class: "quiet" }, note) : null),
+    h("figcaption", {}, h("h2", {}, heading), note ? h("p", { class: "quiet" }, note) : null),
     hasNumbers
       ? [
           h("div", { class: "plot", "data-own": "", role: "img", "aria-label": described(heading, spec), hook: (at) => draw(at, spec) }),

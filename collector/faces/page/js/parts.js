@@ -62,7 +62,7 @@ export function tile({ name, row, flags, steps, currency, more, heading, note })
   return h(
     "article",
     { class: "tile", "data-key": currency ? `${name}-${currency}` : name },
-    h("h3", { title: help(name) || null }, heading || title(name)),
+    h("h2", { title: help(name) || null }, heading || title(name)),
     h("p", { class: "value", "data-measure": name, title: exact }, shown, row && value !== null ? mark(name, flags) : null),
     h(
       "p",
@@ -105,7 +105,7 @@ export function fault(error, heading) {
   return h(
     "div",
     { class: "card fault", role: "alert" },
-    h("h3", {}, heading || t("fault")),
+    h("h2", {}, heading || t("fault")),
     h("p", {}, words[error.kind] ? t(words[error.kind]) : error.message),
     words[error.kind] && error.message !== error.kind ? h("p", { class: "quiet" }, error.message) : null,
     error.remedy ? h("p", { class: "quiet" }, error.remedy) : null,
