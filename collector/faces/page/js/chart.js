@@ -137,7 +137,7 @@ function options(place, spec) {
   return {
     width: place.clientWidth || 300,
     height: HEIGHT,
-    padding: [8, 18, 0, 0],
+    padding: [8, 26, 0, 0],
     legend: { show: false },
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), spec.tz),
     cursor: { y: false, drag: { x: false, y: false }, points: { show: !hasBars } },
@@ -148,7 +148,7 @@ function options(place, spec) {
     axes: [
       { ...axis, grid: { show: false }, size: 30, space: 64, splits: spec.times.length <= 8 ? () => spec.times : undefined,
         values: (_, at) => at.map((time) => (time === null ? "" : step(time, spec.grain, spec.lang, spec.tz))) },
-      { ...axis, size: 58, space: 38, values: (_, at) => at.map((value) => written(value, spec.unit, spec.lang, { short: true, currency: spec.currency })) },
+      { ...axis, size: 58, space: 38, values: (_, at) => at.map((value) => (value === 0 ? "0" : written(value, spec.unit, spec.lang, { short: true, currency: spec.currency }))) },
     ],
     series: [{}, ...drawn],
     hooks: {

@@ -11,8 +11,8 @@ import { tone } from "./views/sources.js";
 
 const NAVIGATION = ["overview", "apps", "models", "users", "knowledge", "reconciliation", "sources"];
 
-/** The whole page. `live`: {at, isAway, isPaused, onPause}; `does`: {signOut}. */
-export function frame(state, { view, heading, content, sources, live, isBusy, said, signOut }) {
+/** The whole page. `live`: {at, isLive, isAway, isPaused, onPause}; `isBare`: there is no period to choose. */
+export function frame(state, { view, heading, content, sources, live, isBusy, isBare, said, signOut }) {
   return h(
     "div",
     { class: "frame" },
@@ -32,8 +32,8 @@ export function frame(state, { view, heading, content, sources, live, isBusy, sa
       { id: "main", tabindex: "-1", "aria-busy": String(isBusy), class: isBusy ? "busy" : null },
       h("div", { class: "top" },
         h("h1", { id: "heading", tabindex: "-1" }, heading),
-        view === "sources" ? null : periods(state),
-        liveness(state, live)),
+        view === "sources" || isBare ? null : periods(state),
+        isBare ? null : liveness(state, live)),
       live.isAway ? h("p", { class: "banner bad", role: "status" }, t(live.at ? "away_since" : "away", { at: live.at ? clock(live.at, language(), state.tz) : "" })) : null,
       h("div", { class: "view", "data-key": `${state.view}/${state.id || ""}` }, content),
     ),
@@ -45,7 +45,7 @@ function navigation(state, view, sources) {
   const worst = sources?.length ? ["bad", "soso", "good"].find((one) => sources.some((each) => tone(each.state) === one)) : null;
   return h(
     "nav",
-    { "aria-label": t("views") },
+    { "aria-label": t("views"), hook: (at) => reveal(at, view) },
     h("ul", {}, NAVIGATION.map((name) => {
       const item = link(state, { view: name }, t(`view_${name}`),
         name === "sources" && worst ? h("span", { class: `dot ${worst}`, role: "img", "aria-label": t(`sources_${worst}`) }) : null);
@@ -53,6 +53,14 @@ function navigation(state, view, sources) {
       return h("li", {}, item);
     })),
   );
+}
+
+/** On a phone the row of views is longer than the screen: the one that is looked at is brought into it. */
+function reveal(row, view) {
+  if (row.$view === view) return;
+  row.$view = view;
+  const item = row.querySelector("[aria-current]");
+  if (item) row.scrollLeft = item.offsetLeft - row.clientWidth / 3;
 }
 
 function periods(state) {

@@ -17,6 +17,7 @@ import { apps, knowledge, models, users } from "./views/lists.js";
 const VIEWS = { overview, apps, app, models, users, knowledge, reconciliation, sources };
 const EVERY = 10e3;
 const SOONEST = 2e3;
+const REST = 20; // times as long as the last load took is the least between two: who asks much asks seldom
 const MOST_KEPT = 60;
 
 const place = document.getElementById("page");
@@ -31,6 +32,7 @@ let isPaused = false;
 let failures = 0;
 let loadedAt = null;
 let timer = 0;
+let took = 0;
 let said = "";
 let isDue = false;
 
@@ -71,6 +73,7 @@ function render() {
     content: content(state, view, found, period),
     sources: found.sources.answer?.sources,
     live: { at: loadedAt, isLive: period.isLive || state.view === "sources", isAway: failures > 0, isPaused, onPause: pause },
+    isBare: isRefused || (state.view === "overview" && isNew(found)),
     isBusy: !isRefused && !isThere && failures === 0,
     said,
     signOut,
@@ -101,6 +104,7 @@ async function load({ isQuiet = false } = {}) {
   const here = address(state);
   const urls = { ...VIEWS[state.view].requests(state, asked(state)), sources: question("sources") };
   if (!isQuiet) draw();
+  const begun = performance.now();
   let isAway = false;
   const one = async (name, url) => {
     try {
@@ -117,6 +121,7 @@ async function load({ isQuiet = false } = {}) {
   await Promise.all([catalogueOnce(mine.signal, () => { isAway = true; }), ...Object.entries(urls).map(([name, url]) => one(name, url))]);
   if (mine.signal.aborted) return;
   asking = null;
+  took = performance.now() - begun;
   const wasAway = failures > 0;
   failures = isAway ? failures + 1 : 0;
   if (!isAway) loadedAt = Date.now();
@@ -153,7 +158,7 @@ function wait() {
   const state = read();
   const changes = asked(state).isLive || viewOf(state) === "sources";
   if (failures) timer = setTimeout(() => load({ isQuiet: true }), Math.min(SOONEST * failures, EVERY));
-  else if (changes && !isPaused) timer = setTimeout(() => load({ isQuiet: true }), EVERY);
+  else if (changes && !isPaused) timer = setTimeout(() => load({ isQuiet: true }), Math.max(EVERY, REST * took));
 }
 
 function again() {

@@ -14,7 +14,7 @@ const ABOUT = ["app_name", "app_mode", "workspace_id", "origin", "is_published",
 
 export function requests(state, { since, until, grain }) {
   const about = { since, until, tz: state.tz, where: [`app_id:${state.id}`] };
-  const measures = MEASURES.filter((name) => name !== "requests");
+  const measures = MEASURES.filter((name) => name !== "requests" && name !== "active_apps");
   return {
     about: question("query", { measure: "apps_seen,app_created,app_updated", by: ABOUT.join(), where: about.where }),
     head: question("query", { measure: ["requests", ...measures].join(), grain, ...about, fill: "zero", totals: true, compare: "previous" }),
@@ -34,10 +34,8 @@ export function render(state, { about, head, cost, liked, models, errors, people
     back(state),
     row ? facts(state, row) : null,
     covered(head.answer, state),
-    tiles(head.answer, cost, null),
+    tiles(head.answer, cost, null, ["satisfaction", "ratings"].map((name) => opinion(name, liked))),
     head.answer ? charts(state, period, head.answer, cost.answer) : null,
-    h("section", { class: "tiles few", "aria-label": title("satisfaction") },
-      ["satisfaction", "ratings"].map((name) => tile({ name, row: liked.answer ? (liked.answer.rows[0] ?? null) : liked.error ? null : undefined, flags: liked.answer?.flags }))),
     h("div", { class: "beside" }, byModel(state, models), byError(state, errors)),
     byUser(state, people),
     notes([head.answer, cost.answer, models.answer]),
@@ -47,6 +45,10 @@ export function render(state, { about, head, cost, liked, models, errors, people
 /** The name of the app, where it is known. */
 export function named(state, { about }) {
   return about?.answer?.rows[0]?.app_name || null;
+}
+
+function opinion(name, { answer, error }) {
+  return tile({ name, row: answer || error ? (answer?.rows[0] ?? null) : undefined, flags: answer?.flags });
 }
 
 function back(state) {

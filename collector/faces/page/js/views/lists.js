@@ -128,7 +128,7 @@ export const models = {
   ],
 };
 
-const STOCK = ["datasets", "knowledge_documents", "knowledge_segments", "knowledge_characters", "knowledge_waiting_documents", "knowledge_failed_documents"];
+const STOCK = ["datasets", "knowledge_documents", "knowledge_segments", "knowledge_waiting_documents", "knowledge_failed_documents"];
 
 export const knowledge = {
   heading: "view_knowledge",

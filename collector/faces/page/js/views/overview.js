@@ -12,7 +12,7 @@ export const heading = "view_overview";
 
 export const MEASURES = [
   ...["requests", "invocations", "failed_invocations", "invocation_failure_ratio", "runs", "messages"],
-  ...["tokens", "input_tokens", "output_tokens", "active_users"],
+  ...["tokens", "input_tokens", "output_tokens", "active_users", "active_apps"],
   ...["response_time_p50", "response_time_p95", "run_elapsed_p50", "run_elapsed_p95"],
 ];
 const QUEUES = ["queue_messages", "queue_ready", "queue_unacked", "queue_oldest_message"];
@@ -52,7 +52,8 @@ function health(state, sources) {
   );
 }
 
-export function tiles(answer, cost, queues) {
+/** The tiles; `queues` null: of one app, which waits in no queue of its own. `more`: others behind them. */
+export function tiles(answer, cost, queues, more = []) {
   const row = answer ? (answer.totals[0] ?? null) : undefined;
   const flags = answer?.flags;
   const of = answer ? steps(answer).of : () => null;
@@ -70,7 +71,9 @@ export function tiles(answer, cost, queues) {
     plain("response_time_p95", median("response_time_p50")),
     plain("run_elapsed_p95", median("run_elapsed_p50")),
     plain("messages"),
+    queues ? plain("active_apps") : null,
     queues ? backlog(queues) : null,
+    more,
   );
 }
 

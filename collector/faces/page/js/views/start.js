@@ -21,7 +21,7 @@ export function start(again) {
       h("h2", {}, t("start_title")),
       h("p", {}, t("start_lead")),
       form(again)),
-    h("section", { class: "card", "aria-labelledby": "start-lines" },
+    h("div", { class: "column" }, h("section", { class: "card", "aria-labelledby": "start-lines" },
       h("h2", { id: "start-lines" }, t("start_lines")),
       h("p", {}, t("start_file")),
       h("pre", { tabindex: "0", "aria-label": "dify-metric.toml" }, h("code", {}, toml())),
@@ -31,7 +31,7 @@ export function start(again) {
     h("section", { class: "card" },
       h("h2", {}, t("start_demo")),
       h("p", {}, t("start_demo_lead")),
-      h("pre", { tabindex: "0", "aria-label": t("start_demo") }, h("code", {}, "dify-metric demo --listen 127.0.0.1:9190"))),
+      h("pre", { tabindex: "0", "aria-label": t("start_demo") }, h("code", {}, "dify-metric demo --listen 127.0.0.1:9190")))),
   );
 }
 
