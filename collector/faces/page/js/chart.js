@@ -5,6 +5,7 @@ import { language, t } from "./catalogue.js";
 import { step, written } from "./numbers.js";
 
 const HEIGHT = 210;
+const LABEL = 62; // pixels of the name of a step
 
 /** A chart in a figure.
  *
@@ -147,7 +148,10 @@ function options(place, spec) {
     },
     axes: [
       { ...axis, grid: { show: false }, size: 30, space: 64, splits: spec.times.length <= 8 ? () => spec.times : undefined,
-        values: (_, at) => at.map((time) => (time === null ? "" : step(time, spec.grain, spec.lang, spec.tz))) },
+        values: (plot, at) => {
+          const every = Math.ceil((at.length * LABEL) / plot.width); // on a phone not every step has room for its name
+          return at.map((time, place) => (time === null || place % every ? "" : step(time, spec.grain, spec.lang, spec.tz)));
+        } },
       { ...axis, size: 58, space: 38, values: (_, at) => at.map((value) => (value === 0 ? "0" : written(value, spec.unit, spec.lang, { short: true, currency: spec.currency }))) },
     ],
     series: [{}, ...drawn],
