@@ -1,5 +1,5 @@
 # Every target sets up what it needs: .venv from the lock files; for the tests the Debian packages of .ci/debian-packages,
-# and the types of Grafana from npm.
+# and the types of Grafana and axe-core from npm.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -52,7 +52,7 @@ servers:
 	@.ci/types
 
 clean: ## remove .venv, caches and what was built
-	rm -rf tests/typescript/node_modules .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks build dist out
+	rm -rf tests/typescript/node_modules tests/page/axe/node_modules test-results .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks build dist out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 LOCKS := requirements.lock requirements-build.lock pyproject.toml .ci/venv

@@ -20,10 +20,9 @@ import httpx
 import msgspec
 import structlog
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 
 import collector
-from collector import disk, health, paying
+from collector import checks, disk, health, paying, standing
 from collector.backfill import BackFill
 from collector.billing.bills import Bills
 from collector.billing.book_file import BookFile
@@ -38,19 +37,22 @@ from collector.faces import (
     billing,
     budgets,
     cardinality,
+    checking,
     copies,
     events,
     history,
     intake,
     keys,
+    page,
     payers,
     prometheus,
     reconciliation,
     rest,
     rollups,
+    sources,
 )
 from collector.faces.admission import Admission
-from collector.faces.guard import open_to_all, seal, seen
+from collector.faces.guard import seal, seen
 from collector.faces.prometheus import Exposition, Tally
 from collector.faces.readings import Readings
 from collector.keyring import USED_EVERY, Keyring
@@ -193,6 +195,13 @@ class Service:
         if gone:
             log.info("facts retired", **gone)
 
+    async def check(self, wish: Mapping[str, object] | None = None) -> list[Mapping[str, Any]]:
+        """Whether the sources answer; with a `wish`, whether a Dify would. Who refused us is not asked again."""
+        if wish is not None:
+            return await checks.of_wish(self.settings, wish, self._transport)
+        refused = checks.refusals(self.sources)
+        return await checks.of_sources(self.settings, refused=refused, transport=self._transport)
+
     def payer_report(self) -> Mapping[str, Any]:
         """How far the payers' file reaches now. Raises SettingsError where there is none, or it is wrong."""
         return payer_report(self.settings, self.store.rows, self.clock())
@@ -233,10 +242,9 @@ class Service:
         )
         app.include_router(prometheus.router(self._exposition()))
 
-        @app.get("/", include_in_schema=False, dependencies=[open_to_all()])
-        async def start() -> RedirectResponse:
-            return RedirectResponse("docs")
-
+        app.include_router(sources.router(lambda: standing.standing(self.sources, self.companion, rows, self.clock())))
+        app.include_router(checking.router(self.check, is_set=bool(self.ways)))
+        app.include_router(page.router(settings.report_timezone))
         seal(app)
         return app
 

@@ -6,7 +6,6 @@ need is imported by these: the web framework alone takes longer to load than a q
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from collector.access import Scope
 from collector.billing.book_file import read_book
+from collector.checks import checked, number, of_sources
 from collector.clock import utc_now
 from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeError, StoreBusy, Unavailable
 from collector.faces.asking import Asker
@@ -30,8 +30,7 @@ from collector.payers import Payers
 from collector.period import Period
 from collector.records import Record, Stored
 from collector.running import Running, url_of, whereabouts
-from collector.settings import DifySource, Setting, Settings, describe
-from collector.settings.source import UNNAMED
+from collector.settings import Setting, Settings, describe
 from collector.store import Store, open_store
 from collector.tap.figures import FIGURES
 
@@ -215,14 +214,14 @@ def check_rollups(settings: Settings, *, repair: bool) -> Plain:
 
 async def check(settings: Settings) -> Plain:
     """The settings in force and whether store and Dify answer; nothing is changed."""
-    checks = [_check("store", lambda: _state_of_store(settings))]
-    checks += await _check_sources(settings)
+    checks = [checked("store", lambda: _state_of_store(settings))]
+    checks += await of_sources(settings)
     if found := _set_aside(settings):
         checks.append({"check": "set aside", "is_well": True, "result": found})
     if settings.payers:
-        checks.append(_check("payers", lambda: _number(len(_payers_of(settings)), "entries")))
+        checks.append(checked("payers", lambda: number(len(_payers_of(settings)), "entries")))
     if settings.prices:
-        checks.append(_check("prices", lambda: _number(len(read_book(Path(str(settings.prices))).prices), "prices")))
+        checks.append(checked("prices", lambda: number(len(read_book(Path(str(settings.prices))).prices), "prices")))
     names = ("name", "value", "source", "unit", "help")
     table = [{name: getattr(each, name) for name in names} for each in in_force(settings)]
     return {"settings": table, "checks": checks}
@@ -380,87 +379,4 @@ def _facts_there(running: Running) -> str:
 
 def _counted(answer: Plain) -> str:
     row = answer["rows"][0] if answer["rows"] else {}
-    return ", ".join(_number(row.get(name) or 0, CATALOGUE.measure(name).title.lower()) for name in _COUNTED)
-
-
-def _number(how_many: int, what: str) -> str:
-    return f"{how_many:,} {what.removesuffix('s') if how_many == 1 else what}"
-
-
-def _check(name: str, look: Callable[[], str]) -> Plain:
-    try:
-        return {"check": name, "is_well": True, "result": look()}
-    except DifyMetricError as error:
-        return {"check": name, "is_well": False, "result": str(error)}
-
-
-async def _check_sources(settings: Settings) -> list[Plain]:
-    """Every Dify and every broker, all asked at once."""
-    given = settings.sources
-    asked = [_check_dify(settings, each) for each in given if each.url]
-    asked += [_check_database(each) for each in given if each.database_url]
-    asked += [_check_broker(each) for each in given if each.broker_url]
-    if not any(each.url or each.database_url for each in given):
-        nothing = {"check": "dify", "is_well": True, "result": "not set: nothing is pulled"}
-        return [nothing, *await asyncio.gather(*asked)]
-    return await asyncio.gather(*asked)
-
-
-def _named(what: str, name: str) -> str:
-    return what if name == UNNAMED else f"{what} {name}"
-
-
-async def _check_database(given: DifySource) -> Plain:
-    from collector import sources
-
-    name = _named("database", given.name)
-    try:
-        found = await asyncio.to_thread(sources.examined, given, utc_now)
-    except DifyMetricError as error:
-        return {"check": name, "is_well": False, "result": str(error)}
-    told = f"{found.server} as {found.user}"
-    if found.missing:
-        missing = f"{told} lacks rights; as the owner of Dify's tables: {' '.join(found.missing)}"
-        return {"check": name, "is_well": False, "result": missing}
-    rights = "may read what is needed and nothing else"
-    if found.more:
-        rights = f"more rights than needed: {', '.join(found.more)}"
-    where = f" of workspace {given.workspace_id}" if given.workspace_id else ""
-    result = f"{told}, {_number(found.apps or 0, 'apps')}{where}; {rights}"
-    return {"check": name, "is_well": True, "result": result}
-
-
-async def _check_broker(given: DifySource) -> Plain:
-    from collector import sources
-
-    name = _named("broker", given.name)
-    try:
-        async with sources.broker(given) as broker:
-            look = await broker.sample(utc_now())
-    except DifyMetricError as error:
-        return {"check": name, "is_well": False, "result": str(error)}
-    waiting = sum(sample.ready or 0 for sample in look.samples)
-    told = f"{_number(len(look.samples), 'queues')}, {_number(waiting, 'messages')} waiting"
-    return {"check": name, "is_well": not look.troubles, "result": "; ".join((told, *look.troubles))}
-
-
-async def _check_dify(settings: Settings, given: DifySource) -> Plain:
-    from collector import sources
-    from collector.fields import integer
-    from collector.pull.endpoints import APPS
-
-    name = _named("dify", given.name)
-    try:
-        console = sources.console(settings, given)
-    except DifyMetricError as error:
-        return {"check": name, "is_well": False, "result": str(error)}
-    async with console:
-        try:
-            workspace = await console.workspace_id()
-            # An admin key names its workspace without asking anyone; only an answer says that it is taken.
-            apps = integer(await console.get(APPS.path, {"page": "1", "limit": "1"}), "total") or 0
-            version = ".".join(map(str, console.version)) if console.version else "of unknown version"
-            told = f"signed in to Dify {version}, workspace {workspace}, {_number(apps, 'apps')}"
-            return {"check": name, "is_well": True, "result": told}
-        except DifyMetricError as error:
-            return {"check": name, "is_well": False, "result": str(error)}
+    return ", ".join(number(row.get(name) or 0, CATALOGUE.measure(name).title.lower()) for name in _COUNTED)

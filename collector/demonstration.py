@@ -53,7 +53,8 @@ PAUSES = (5, 5, 10, 20, 40, 60)
 
 WORDS = """\
 simulated Dify   http://{dify}   {past} of past, and traffic that goes on
-collector        http://{collector}/docs      what can be asked
+collector        http://{collector}/          the numbers, in a browser
+                 http://{collector}/docs      what can be asked
                  http://{collector}/metrics   for Prometheus, the tap's numbers among the others
 tap              http://{tap}   between callers and Dify: all traffic goes through it
 ask it           {program} query tokens,cost --by model_name --since 1d --at {collector}

@@ -77,6 +77,7 @@ class Source:
             )
         scheduled = (*self.ways, BROKER) if self.queues else self.ways
         self.turns = {source: Counter(dict.fromkeys(OUTCOMES, 0)) for source in scheduled}  # how passes went
+        self.latest: dict[str, list[Pull]] = {}  # what the last pass by each source noted; nothing before the first
 
     @property
     def warnings(self) -> Mapping[str, int]:
@@ -87,6 +88,16 @@ class Source:
     def backlog(self) -> Mapping[str, int]:
         """Runs and conversations that the last pass left unread, by stream; nothing before the first pass."""
         return self._collector.backlog if self._collector else {}
+
+    @property
+    def given(self) -> DifySource:
+        """The settings it was made of."""
+        return self._given
+
+    @property
+    def pull_interval(self) -> timedelta:
+        """Between two passes over the API."""
+        return self._given.pull_interval or self._settings.pull_interval
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -105,13 +116,18 @@ class Source:
         return await (self._pull_database() if way == DATABASE else self._pull_console())
 
     async def _pull_database(self) -> list[Pull]:
-        return await self.database.pull() if self.database else []
+        if self.database is None:
+            return []
+        pulls = await self.database.pull()
+        self.latest[DATABASE] = pulls or self.latest.get(DATABASE, [])
+        return pulls
 
     async def _pull_console(self) -> list[Pull]:
         if self._collector is None:
             return []
         async with self._passing:
             pulls: list[Pull] = await self._collector.collect()
+        self.latest[CONSOLE] = pulls
         self.is_up = any(pull.stream == "apps" and pull.is_complete for pull in pulls)
         return pulls
 
@@ -157,18 +173,19 @@ class Source:
             return None
         if self.console and self.console.version:
             self.queues.broker.expect(".".join(map(str, self.console.version)))
-        return await self.queues.sample()
+        pull = await self.queues.sample()
+        self.latest[BROKER] = [pull]
+        return pull
 
     def schedules(self) -> list[Schedule]:
         """When what happens, not yet started."""
         found = []
         dify = self.console
         if dify is not None:
-            every = self._given.pull_interval or self._settings.pull_interval
             found.append(
                 Schedule(
                     self._pull_console,
-                    every,
+                    self.pull_interval,
                     stopped=lambda: dify.refused,
                     clock=self._clock,
                     counts=self.turns[CONSOLE],

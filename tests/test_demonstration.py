@@ -57,7 +57,8 @@ def test_it_ends_by_itself_and_says_what_it_counted(tmp_path: Path, ports: tuple
     assert (said.code, said.out) == (0, "")
     *_, last = lines = said.err.splitlines()
     assert lines[0] == f"simulated Dify   http://{ports[1]}   1 day of past, and traffic that goes on"
-    assert f"http://{ports[0]}/docs" in lines[1]
+    assert f"http://{ports[0]}/ " in lines[1]
+    assert f"http://{ports[0]}/docs" in lines[2]
     assert int(re.fullmatch(r"in the end  ([\d,]+) runs, .* tokens", last)[1].replace(",", "")) > 0
     assert not re.search("(?i)warning|error|traceback", said.err)
     assert (tmp_path / "kept.duckdb").exists()

@@ -46,6 +46,8 @@ MAY_KNOW: dict[str, frozenset[str]] = {
 
 ABOVE_ALL = (
     "sources",
+    "checks",
+    "standing",
     "health",
     "disk",
     "retention",

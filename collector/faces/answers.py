@@ -62,6 +62,14 @@ def respond(answer: Answer, request: Request, named: str, as_json: Callable[[], 
     return Response(content, media_type=media_type, headers=headers)
 
 
+def tagged(content: bytes, request: Request) -> Response:
+    """JSON that seldom changes: 304 for who has it already."""
+    headers = {"ETag": f'"{sha256(content).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
+    if _is_known(headers["ETag"], request.headers.get("if-none-match", "")):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type="application/json", headers=headers)
+
+
 def accepted(accept: str) -> Format:
     """The format that a client likes best; JSON where it does not mind. Raises HTTPException (406)."""
     wishes = sorted(_wishes(accept), key=lambda wish: -wish[1]) or [("*/*", 1.0)]

@@ -84,7 +84,7 @@ class Guard:
             found = self._admission.visitor(caller.headers.get("authorization"), address_of(caller))
             _check_page(scope["method"], caller.headers)
         except Refusal as refusal:
-            await _refused(refusal)(scope, receive, send)
+            await _refused(refusal, caller.headers)(scope, receive, send)
             return
         scope["admission"] = self._admission
         before = _VISITOR.set(found)
@@ -180,17 +180,19 @@ def _check_page(method: str, headers: Headers) -> None:
         raise Refusal(403, "page", "a page of another site may not send this")
 
 
-async def _answer(_: Request, error: Exception) -> Response:
+async def _answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)  # noqa: S101
-    return _refused(error)
+    return _refused(error, request.headers)
 
 
 _TITLES = {401: "A key is wanted", 403: "Not with this key", 429: "Too many wrong keys"}
 
 
-def _refused(refusal: Refusal) -> Response:
+def _refused(refusal: Refusal, headers: Headers) -> Response:
     answer = problem(refusal.status, _TITLES[refusal.status], refusal.detail)
     for challenge in refusal.challenges:
+        if challenge.startswith("Basic") and "x-requested-with" in headers:
+            continue  # a script asks: told of Basic, the browser would open a window of its own for a password
         answer.headers.append("WWW-Authenticate", challenge)
     if refusal.retry_after_seconds is not None:
         answer.headers["Retry-After"] = str(int(refusal.retry_after_seconds) + 1)

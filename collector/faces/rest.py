@@ -20,7 +20,7 @@ from collector.access import Scope
 from collector.errors import StoreError
 from collector.faces import rest_models as models
 from collector.faces.admission import Admission
-from collector.faces.answers import ANSWER_RESPONSES, respond
+from collector.faces.answers import ANSWER_RESPONSES, respond, tagged
 from collector.faces.asking import Asker
 from collector.faces.guard import guard, needs, open_to_all, visitor
 from collector.faces.problems import PROBLEM_RESPONSES, answer_problems, problem
@@ -100,9 +100,9 @@ def router(rows: Rows, clock: Clock, *, timezone: str = "UTC", catalogue: Catalo
         tags=["measures"],
         dependencies=[needs(Scope.READ)],
     )
-    async def measures() -> Response:
+    async def measures(request: Request) -> Response:
         """Every measure and dimension with title, unit and help, in English and Chinese."""
-        return Response(listing, media_type="application/json")
+        return tagged(listing, request)
 
     @routes.get(
         "/healthz",

@@ -143,6 +143,7 @@ class FlagEntry(BaseModel):
     title: str
     title_zh: str
     help: str
+    help_zh: str | None
 
 
 class Listing(BaseModel):
@@ -185,7 +186,7 @@ def listing(catalogue: Catalogue) -> dict[str, object]:
     return {
         "measures": [_measure(measure, catalogue) for measure in catalogue],
         "dimensions": [_dimension(dimension) for dimension in catalogue.dimensions],
-        "flags": [_titles(flag) for flag in flags.values()],
+        "flags": [{**_titles(flag), "help_zh": help_zh(flag)} for flag in flags.values()],
         "grains": list(Grain),
         "fills": list(Fill),
         "comparisons": list(Compare),

@@ -1,4 +1,4 @@
-"""The Chinese definitions of measures and dimensions, by name; a mean and its percentiles share that of their family.
+"""The Chinese definitions of measures, dimensions and flags, by name; a mean and its percentiles share their family's.
 
 The English ones stand beside the entries as `help`. A test holds that no entry is without one.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from collector.measures.dimension import Dimension
+from collector.measures.flags import Flag
 from collector.measures.measure import Measure
 
 _APPS = {
@@ -222,8 +223,27 @@ _HELP: Mapping[str, str] = {
 }
 
 
-def help_zh(entry: Measure | Dimension) -> str | None:
+_FLAGS = {
+    "stale": "超过允许时长仍未结束、且结果无从得知的记录。",
+    "runs_missing": "Dify 计数多于列表所示的应用的运行：同一时刻创建的运行无法全部列出。",
+    "estimated": "因节点未报告用量，以一条估算代表整次运行全部调用的记录。",
+    "debug_unknown": "来自 Dify 控制台、其 API 未说明是否为调试的对话，均已计入；Dify 数据库可以判断，"
+    "对账会指出 Dify 自身的口径。",
+    "usage_unknown": "无人报告 Token 数的调用；它们未计入合计，而不是按零计算。",
+    "unpriced": "消耗了 Token、但 Dify 没有单价或单价为零的调用。",
+    "iterations_missing": "Dify 0.12 及更早版本未将迭代内的模型消耗计入运行总量。以模型调用之和为准。",
+    "iterations_exploded": "Dify 0.15 在并行迭代的每一轮重复累加之前各轮的总量。以模型调用之和为准。",
+    "chatflow_zero": "Dify 1.9.1 未在对话流的运行与消息中写入 Token。以模型调用之和为准。",
+    "containers_twice": "Dify 1.9.2 在循环或迭代内的调用之外，又将其合计加入运行总量。以模型调用之和为准。",
+    "chatflow_usage_lost": "部分环境下 Dify 1.11.1 未在对话流的运行与消息中写入 Token。以模型调用之和为准。",
+    "last_call_only": "Dify 0.6 与 0.7 仅将最后一次模型调用的用量写入对话流消息。以模型调用之和为准。",
+}
+
+
+def help_zh(entry: Measure | Dimension | Flag) -> str | None:
     """The Chinese definition; None where nobody has written one."""
+    if isinstance(entry, Flag):
+        return _FLAGS.get(entry.name)
     if isinstance(entry, Measure) and entry.currency:
         return _HELP.get(entry.name.rpartition("_")[0])
     return _HELP.get(entry.family or entry.name if isinstance(entry, Measure) else entry.name)

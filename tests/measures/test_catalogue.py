@@ -94,6 +94,17 @@ def test_every_dimension_says_what_it_is_in_two_languages(dimension):
     assert str(help_zh(dimension)).endswith("。")
 
 
+FLAGS = {flag.name: flag for measure in CATALOGUE for flag in measure.flags}.values()
+
+
+@pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.name)
+def test_every_flag_says_what_it_is_in_two_languages(flag):
+    assert flag.title
+    assert re.search("[一-鿿]", flag.title_zh)
+    assert flag.help.endswith(".")
+    assert str(help_zh(flag)).endswith("。")
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
