@@ -11,8 +11,9 @@ the price book; what goes out are lines, statements and differences. Periods are
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -40,6 +41,9 @@ _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 _CLOSED = """
 SELECT period, starts_at, ends_at, timezone, book, lines, digest, seal, closed_at, closed_by
 FROM bill_period ORDER BY starts_at
+"""
+_FIRST = """
+SELECT least((SELECT min(created_at) FROM model_call), (SELECT min(created_at) FROM dataset_day WHERE $has_storage))
 """
 _KEPT = f"SELECT {', '.join(LINES.names)} FROM bill_line WHERE period = $period ORDER BY corrects NULLS FIRST, id"
 RATED = ("model_call", "node_execution", "run", "message", "request")
@@ -110,7 +114,7 @@ class Bills:
     def periods(self) -> list[Listed]:
         """Every period from the first facts, or the first closed one, until now; oldest first."""
         book, closed, now = self._book(), self._closed(), self._clock()
-        ((first,),) = self._rows("SELECT min(created_at) FROM model_call", {})
+        ((first,),) = self._rows(_FIRST, {"has_storage": bool(book.storage)})
         starts = [each.starts_at for each in closed] + ([cast(datetime, first).astimezone(UTC)] if first else [])
         place = zone(book.timezone)
         at = floor(min(starts, default=now), Grain.MONTH, place)
@@ -121,6 +125,24 @@ class Bills:
             month = self._month(name, book, by_name)
             found.append(_listed(month, now))
             at = after(at, Grain.MONTH, place)
+        return found
+
+    def states(self) -> dict[str, str]:
+        """Every period by name, with a text that is another one whenever its lines may be others."""
+        book, closed = self._book(), {each.period: each for each in self._closed()}
+        around = (book.digest, *self._remembered.around())
+        months = [self._month(each.period, book, closed) for each in self.periods()]
+        facts = {month.name: self._remembered.facts(month.name, month.period) for month in months}
+        billed = [(name, facts[name], self._days_gone(month.period)) for name, month in _closed_among(months)]
+        last = max((each.ends_at for each in closed.values()), default=None)
+        found = {}
+        for month in months:
+            if month.closed is not None:
+                found[month.name] = f"{month.closed.seal} {facts[month.name][-1]}"
+                continue
+            is_heir = last == month.period.start
+            state = (*around, *facts[month.name], *(billed if is_heir else ()))
+            found[month.name] = hashlib.sha256(repr(state).encode()).hexdigest()
         return found
 
     def lines(self, name: str, book: Book | None = None) -> pa.Table:
@@ -321,6 +343,10 @@ class Bills:
         if (kept := closed.get(name)) is not None:
             return _Month(name, Period(kept.starts_at, kept.ends_at, zone(kept.timezone)), kept)
         return _Month(name, Period.parse(since=name, tz=book.timezone, now=self._clock()), None)
+
+
+def _closed_among(months: Iterable[_Month]) -> Iterator[tuple[str, _Month]]:
+    return ((month.name, month) for month in months if month.closed is not None)
 
 
 def _check_closing(month: _Month, before: Sequence[ClosedPeriod], now: datetime) -> None:

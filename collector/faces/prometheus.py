@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, product
 from operator import add
@@ -32,6 +32,8 @@ from collector.faces.families import (
     FAMILIES,
     INFO,
     INFO_LABELS,
+    RATED_COSTS,
+    UNRATED,
     WINDOWS,
     Family,
     currency_in_name,
@@ -55,6 +57,9 @@ SLACK = timedelta(days=1)
 """Dify's clock may be ahead of ours; what it dates into the near future has happened."""
 
 _COST = counted(CATALOGUE.measure("cost"))
+_RATED = CATALOGUE.measure("rated_cost")
+_RATED_COSTS = {name: replace(_RATED, name=name, where=lines) for name, (_, lines) in RATED_COSTS.items()}
+_UNRATED = CATALOGUE.measure(UNRATED.measure)
 _APPS = CATALOGUE.measure("apps")
 _USERS = CATALOGUE.measure("active_users")
 
@@ -83,6 +88,11 @@ _OF_NOW: Mapping[int | None, tuple[Wanted, ...]] = {
 }
 """The gauges, by how old their facts may be."""
 
+
+_OF_BILLS: tuple[Wanted, ...] = (
+    *((measure, (*RATED_COSTS[name][0], "currency")) for name, measure in _RATED_COSTS.items()),
+    (_UNRATED, UNRATED.labels),
+)
 
 Places: TypeAlias = Mapping[Labels, Labels]
 """Where the values of labels are counted."""
@@ -150,6 +160,9 @@ class Exposition:
         for age, wanted in _OF_NOW.items():
             oldest = EPOCH if age is None else now - timedelta(seconds=age)
             found |= numbers(wanted, rows, Period(oldest, end, ZoneInfo("UTC")), Moment.CREATED, state)
+        # Lines of bills stand at the start of their day: that on which counting began is counted whole.
+        days = Period(self._counting_since - Level.DAY.length, end, ZoneInfo("UTC"))
+        found |= numbers(_OF_BILLS, rows, days, Moment.CREATED, state)
         ever = Period(EPOCH, now + SLACK, ZoneInfo("UTC"))
         found |= numbers(((_APPS, INFO_LABELS),), rows, ever, Moment.CREATED, state)
         for family in FAMILIES:
@@ -157,7 +170,11 @@ class Exposition:
                 yield self._histogram(family, found)
             else:
                 yield self._family(family, _zeros(family, found[_APPS]) | found[_SINGLE[family]])
-        yield from self._costs(found[_COST])
+        yield from self._costs(COST, COST_LABELS, said_of(_COST), found[_COST])
+        for name, measure in _RATED_COSTS.items():
+            yield from self._costs(name, RATED_COSTS[name][0], _said_of_bills(_RATED), found[measure])
+        unrated = self._readings.raised(UNRATED.name, found[_UNRATED])
+        yield Shown(UNRATED.name, "counter", _said_of_bills(_UNRATED), UNRATED.labels, unrated)
         yield from (self._active_users(name, labels, rows, now, end, state) for name, labels in ACTIVE_USERS.items())
         said = "An app that exists, with the name it has now; always 1."
         yield Shown(INFO, "gauge", said, INFO_LABELS, dict.fromkeys(found[_APPS], 1.0))
@@ -197,14 +214,15 @@ class Exposition:
             sums=self._readings.raised(f"{family.name}_sum", total),
         )
 
-    def _costs(self, costs: Values) -> Iterator[Shown]:
+    def _costs(self, family: str, names: tuple[str, ...], said: str, costs: Values) -> Iterator[Shown]:
+        """One family for each currency, which is the last label."""
         by_currency: dict[str, Values] = {}
         for (*labels, currency), cost in costs.items():
-            values = by_currency.setdefault(COST.format(currency=currency_in_name(currency)), {})
+            values = by_currency.setdefault(family.format(currency=currency_in_name(currency)), {})
             values[tuple(labels)] = values.get(tuple(labels), 0.0) + cost
         for name, values in sorted(by_currency.items()):
-            values = moved(values, self._places(name, COST_LABELS, values), add)
-            yield Shown(name, "counter", said_of(_COST), COST_LABELS, self._readings.raised(name, values))
+            values = moved(values, self._places(name, names, values), add)
+            yield Shown(name, "counter", said, names, self._readings.raised(name, values))
 
     def _active_users(self, name: str, labels: Labels, rows: Rows, now: datetime, end: datetime, state: State) -> Shown:
         shown: Values = {}
@@ -227,6 +245,10 @@ def router(exposition: Exposition) -> APIRouter:
         return Response(text, headers={"Content-Type": content_type})
 
     return routes
+
+
+def _said_of_bills(measure: Measure) -> str:
+    return f"{measure.help} Counted by day, from the day on which counting began; it waits where a bill becomes less."
 
 
 def _zeros(family: Family, apps: Iterable[Labels]) -> Values:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import cast
 
+from collector.bill_lines import RatedLine
 from collector.measures.answer import Answer, Row, put_in_order
 from collector.measures.ask import BEFORE, CHANGE, TIME, Fill, Moment, Order, Query
 from collector.measures.comparing import Earlier, earlier
@@ -42,7 +43,7 @@ __all__ = ["Answer", "Fill", "Filter", "Moment", "Order", "Query", "Rows", "run"
 STREAMS: Mapping[Facts, tuple[str, ...]] = {
     Run: ("runs", "app-logs"),
     NodeExecution: ("runs", "app-logs", "node-executions"),
-    ModelCall: ("runs", "app-logs", "node-executions", "conversations", "messages"),
+    **dict.fromkeys((ModelCall, RatedLine), ("runs", "app-logs", "node-executions", "conversations", "messages")),
     Message: ("conversations", "messages"),
     Conversation: ("conversations",),
     Feedback: ("feedback",),
@@ -173,7 +174,7 @@ def watermark(query: Query, rows: Rows) -> datetime | None:
 
 def earliest(rows: Rows) -> datetime | None:
     """When the oldest stored fact began, or the oldest day of which facts have gone; None of an empty store."""
-    dated = (Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request, PortalEvent)
+    dated = (Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request, PortalEvent, RatedLine)
     oldest = " UNION ALL ".join(f"SELECT min(created_at) AS at_first FROM {facts.table}" for facts in dated)
     oldest += " UNION ALL SELECT min(starts_at) FROM retired_day"
     ((found,),) = rows(f"SELECT min(at_first) FROM ({oldest}) AS tables", {})
