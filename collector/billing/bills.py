@@ -57,6 +57,14 @@ WHERE starts_at < $until AND starts_at > $since - INTERVAL 1 DAY
 """
 """Days of a period that have lost calls, or what says who pays for these."""
 
+_UNSEEN = """
+SELECT coalesce(sum(days), 0) FROM (
+  SELECT date_diff('day', min(created_at), max(created_at)) + 1 - count(DISTINCT created_at) AS days FROM dataset_day
+  WHERE created_at >= $since AND created_at < $until GROUP BY dataset_id
+)
+"""
+"""Days between the first look at a knowledge base and the last on which nobody looked."""
+
 
 class Keep(Protocol):
     """A store's `close_period`."""
@@ -182,9 +190,10 @@ class Bills:
             groups=statement.groups(lines, by),
             unpriced=statement.unpriced(lines),
             reported=statement.reported(told),
+            charged_as_reported=statement.charged_as_reported(lines),
             calls=sum(row["calls"] for row in told),
             unmeasured=sum(row["unmeasured"] for row in told),
-            warnings=[*self._doubts(month), *statement.price_doubts(lines, told)],
+            warnings=[*self._doubts(month, book), *statement.price_doubts(lines, told)],
         )
 
     def converted(self, name: str, currency: str) -> Converted:
@@ -272,7 +281,8 @@ class Bills:
         name = f"{now.astimezone(zone(book.timezone)):%Y-%m}"
         closed = {each.period: each for each in self._closed()}
         month = self._month(name, book, closed)
-        return states(book.budgets, self._lines(month, book, closed), name, month.period, now)
+        lines = self._lines(month, book, closed, is_split=any(budget.key for budget in book.budgets))
+        return states(book.budgets, lines, name, month.period, now)
 
     def is_intact(self, name: str) -> bool:
         """Whether the kept lines of a closed period, and of all before it, are those it was closed with."""
@@ -288,21 +298,34 @@ class Bills:
         raise QueryError(f"{name} is not closed", field="period")
 
     def _lines(
-        self, month: _Month, book: Book, closed: Mapping[str, ClosedPeriod], *, is_fresh: bool = False
+        self,
+        month: _Month,
+        book: Book,
+        closed: Mapping[str, ClosedPeriod],
+        *,
+        is_fresh: bool = False,
+        is_split: bool = False,
     ) -> pa.Table:
+        """`is_split`: by key too, where the month is not closed; corrections know none."""
         if month.closed is not None:
             return self._kept(month.name)
-        found = [rating.rated(self._arrow, book, month.period, month.name)]
+        found = [(rating.split if is_split else rating.rated)(self._arrow, book, month.period, month.name)]
         last = max((each.ends_at for each in closed.values()), default=None)
         if last == month.period.start:  # the first period that is not closed bills what changed in those that are
             found += self._corrections(month.name, book, closed, is_fresh=is_fresh)
-        return pa.concat_tables(found)
+        return pa.concat_tables(found, promote_options="default")
 
-    def _doubts(self, month: _Month) -> list[str]:
+    def _doubts(self, month: _Month, book: Book) -> list[str]:
+        found = []
         gone = self._days_gone(month.period) if month.closed is None else 0
-        return (
-            [f"{gone} days have lost facts to their age: the bill is too small, and cannot be closed"] if gone else []
-        )
+        if gone:
+            found.append(f"{gone} days have lost facts to their age: the bill is too small, and cannot be closed")
+        if book.storage:
+            bounds = {"since": month.period.start, "until": month.period.end}
+            ((unseen,),) = self._rows(_UNSEEN, bounds)
+            if unseen:
+                found.append(f"{unseen} days of knowledge bases were not looked at: what they held is not charged")
+        return found
 
     def _days_gone(self, period: Period) -> int:
         ((number,),) = self._rows(_GONE, {"since": period.start, "until": period.end})

@@ -161,7 +161,10 @@ def _wrong_heads(content: Entry) -> Iterator[str]:
     if unknown := sorted(content.keys() - {"timezone", "as_of", "fallback", *_TABLES}):
         tables = ", ".join(f"[[{table}]]" for table in _TABLES)
         yield f"{unknown[0]}: wanted timezone, as_of, [fallback], and entries, each under one of {tables}"
-    if content.get("fallback", {"use": REPORTED}) != {"use": REPORTED}:
+    fallback = content.get("fallback", {"use": REPORTED})
+    heads = {"timezone", "as_of"} & (fallback.keys() if isinstance(fallback, dict) else set())
+    yield from (f"{head}: belongs above [fallback]" for head in sorted(heads))
+    if not heads and fallback != {"use": REPORTED}:
         yield f'fallback: wanted use = "{REPORTED}" (what has no price costs what Dify says), or no [fallback]'
     for table in _TABLES:
         entries = content.get(table, [])

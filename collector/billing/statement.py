@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.bill_lines import AMOUNT, FIRST_NAMES, KEY, LINES, ClosedPeriod
+from collector.billing.book import REPORTED
 from collector.billing.currency import EXACT, payable
 from collector.errors import QueryError
 
@@ -86,6 +87,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     groups: list[Group]
     unpriced: list[Unpriced]
     reported: list[Reported]
+    charged_as_reported: list[Reported]  # what has no price in the book and is charged at Dify's own; part of totals
     calls: int
     unmeasured: int  # calls that told no usage
     warnings: list[str]
@@ -172,6 +174,12 @@ def reported(told: Iterable[Row]) -> list[Reported]:
         if row["reported"] is not None and row["currency"] is not None:
             found[row["currency"]] = EXACT.add(found.get(row["currency"], Decimal(0)), row["reported"])
     return [Reported(currency=currency, amount=amount) for currency, amount in sorted(found.items())]
+
+
+def charged_as_reported(lines: pa.Table) -> list[Reported]:
+    """What lines charge at Dify's own price, by currency, after discounts."""
+    found = sums(lines.filter(pc.equal(lines["kind"], REPORTED)), ())
+    return [Reported(currency=currency, amount=amount) for (currency,), (amount, _) in sorted(found.items())]
 
 
 def between(before: pa.Table, after: pa.Table) -> pa.Table:

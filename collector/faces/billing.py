@@ -101,6 +101,9 @@ class StatementBody(PeriodBody):
     groups: list[GroupBody]
     unpriced: list[UnpricedBody]
     reported: list[ReportedBody]
+    charged_as_reported: list[ReportedBody] = Field(
+        description="What has no price in the book and is charged at Dify's own; part of the totals."
+    )
     calls: int
     unmeasured: int = Field(description="Calls that told no usage.")
     warnings: list[str] = Field(description="Prices that are hundreds of times Dify's own, or that part of it.")
@@ -125,6 +128,7 @@ class BudgetBody(BaseModel):
     """One budget in the month that lasts · 预算"""
 
     name: str
+    about: dict[str, str] = Field(description="What it is of: key, app, department, …; empty: everything.")
     period: str
     currency: str
     amount: Money

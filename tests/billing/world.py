@@ -201,7 +201,9 @@ class World:
         users = [a_user(id=id, session_id=id) for (id,) in self.store.rows("SELECT id FROM end_user")]
         apps = [App(**(vars_of(an_app(id=id)))) for (id,) in self.store.rows("SELECT id FROM app")]
         keys = [str(key) for (key,) in self.store.rows("SELECT DISTINCT key_fingerprint FROM request")]
-        self.store.set_payers(parse_toml(written).resolve(users, apps=apps, keys=keys))
+        workspaces = [str(id) for (id,) in self.store.rows("SELECT DISTINCT workspace_id FROM dataset")]
+        found = parse_toml(written).resolve(users, apps=apps, keys=keys, workspaces=workspaces)
+        self.store.set_payers(found)
 
     def price(self, *more: str, instead: tuple[str, str] = ("", "")) -> None:
         self.book = parse_book(BOOK.replace(*instead) + "\n".join(more))
