@@ -18,19 +18,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Lock
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import msgspec
 import pyarrow as pa
 
+from collector.access import EVERYTHING, Sight
 from collector.bill_lines import LINES, ClosedPeriod
-from collector.billing import rating, statement
+from collector.billing import holes, rating, statement
 from collector.billing.book import Book
 from collector.billing.budgets import BudgetState, states
 from collector.billing.conversion import Converted, convert
 from collector.billing.rating import Arrow
 from collector.billing.remembered import Remembered
 from collector.billing.statement import BY, Statement, Total
+from collector.billing.visible import visible
 from collector.errors import QueryError
 from collector.measures.query import Rows
 from collector.period import Grain, Period, after, floor, zone
@@ -42,28 +44,9 @@ _CLOSED = """
 SELECT period, starts_at, ends_at, timezone, book, lines, digest, seal, closed_at, closed_by
 FROM bill_period ORDER BY starts_at
 """
-_FIRST = """
-SELECT least((SELECT min(created_at) FROM model_call), (SELECT min(created_at) FROM dataset_day WHERE $has_storage))
-"""
 _KEPT = f"SELECT {', '.join(LINES.names)} FROM bill_line WHERE period = $period ORDER BY corrects NULLS FIRST, id"
 RATED = ("model_call", "node_execution", "run", "message", "request")
 """Tables of what is rated, or says who pays."""
-
-_GONE = """
-SELECT count(DISTINCT starts_at) FROM retired_day
-WHERE starts_at < $until AND starts_at > $since - INTERVAL 1 DAY
-  AND (facts IN ('model_call', 'run', 'message')
-    OR facts = 'request' AND EXISTS (SELECT 1 FROM payer_span WHERE kind = 'key'))
-"""
-"""Days of a period that have lost calls, or what says who pays for these."""
-
-_UNSEEN = """
-SELECT coalesce(sum(days), 0) FROM (
-  SELECT date_diff('day', min(created_at), max(created_at)) + 1 - count(DISTINCT created_at) AS days FROM dataset_day
-  WHERE created_at >= $since AND created_at < $until GROUP BY dataset_id
-)
-"""
-"""Days between the first look at a knowledge base and the last on which nobody looked."""
 
 
 class Keep(Protocol):
@@ -119,11 +102,14 @@ class Bills:
         self._rows, self._arrow, self._keep, self._book, self._clock = rows, arrow, keep, book, clock
         self._closing, self._remembered = Lock(), Remembered(rows)
 
-    def periods(self) -> list[Listed]:
-        """Every period from the first facts, or the first closed one, until now; oldest first."""
+    def periods(self, sight: Sight = EVERYTHING) -> list[Listed]:
+        """Every period from the first facts, or the first closed one, until now; oldest first.
+
+        Who does not see everything is not told how many lines there are.
+        """
         book, closed, now = self._book(), self._closed(), self._clock()
-        ((first,),) = self._rows(_FIRST, {"has_storage": bool(book.storage)})
-        starts = [each.starts_at for each in closed] + ([cast(datetime, first).astimezone(UTC)] if first else [])
+        first = holes.beginning(self._rows, book)
+        starts = [each.starts_at for each in closed] + ([first] if first else [])
         place = zone(book.timezone)
         at = floor(min(starts, default=now), Grain.MONTH, place)
         by_name = {each.period: each for each in closed}
@@ -131,7 +117,7 @@ class Bills:
         while at <= now:
             name = f"{at.astimezone(place):%Y-%m}"
             month = self._month(name, book, by_name)
-            found.append(_listed(month, now))
+            found.append(_listed(month, now, sight))
             at = after(at, Grain.MONTH, place)
         return found
 
@@ -141,7 +127,9 @@ class Bills:
         around = (book.digest, *self._remembered.around())
         months = [self._month(each.period, book, closed) for each in self.periods()]
         facts = {month.name: self._remembered.facts(month.name, month.period) for month in months}
-        billed = [(name, facts[name], self._days_gone(month.period)) for name, month in _closed_among(months)]
+        billed = [
+            (name, facts[name], holes.days_gone(self._rows, month.period)) for name, month in _closed_among(months)
+        ]
         last = max((each.ends_at for each in closed.values()), default=None)
         found = {}
         for month in months:
@@ -153,11 +141,10 @@ class Bills:
             found[month.name] = hashlib.sha256(repr(state).encode()).hexdigest()
         return found
 
-    def lines(self, name: str, book: Book | None = None) -> pa.Table:
-        """The lines of a period: as kept where it is closed, else as they would be kept now."""
-        closed = {each.period: each for each in self._closed()}
-        used = book or self._book()
-        return self._lines(self._month(name, used, closed), used, closed)
+    def lines(self, name: str, sight: Sight = EVERYTHING) -> pa.Table:
+        """The lines of a period that are seen: as kept where it is closed, else as they would be kept now."""
+        closed, book = {each.period: each for each in self._closed()}, self._book()
+        return visible(self._lines(self._month(name, book, closed), book, closed), sight, self._rows)
 
     def bounds(self, name: str) -> tuple[Period, bool]:
         """From when until when a period lasts, and whether it is closed."""
@@ -168,14 +155,15 @@ class Bills:
         """The end of the last closed period; None: none is."""
         return max((each.ends_at for each in self._closed()), default=None)
 
-    def statement(self, name: str, by: Sequence[str] = BY) -> Statement:
-        """One period's bill, added up by these columns."""
+    def statement(self, name: str, by: Sequence[str] = BY, sight: Sight = EVERYTHING) -> Statement:
+        """One period's bill, added up by these columns, as far as it is seen."""
         book = self._book()
         closed = {each.period: each for each in self._closed()}
         month = self._month(name, book, closed)
-        lines = self._lines(month, book, closed)
-        told = rating.reported(self._arrow, book, month.period).to_pylist()
-        listed = _listed(month, self._clock())
+        lines = visible(self._lines(month, book, closed), sight, self._rows)
+        told = statement.by_model(visible(rating.reported(self._arrow, book, month.period), sight, self._rows))
+        listed = _listed(month, self._clock(), sight)
+        doubts = holes.doubts(self._rows, book, month.period, is_closed=month.closed is not None)
         return Statement(
             period=name,
             state=listed.state,
@@ -185,6 +173,7 @@ class Bills:
             closed_at=listed.closed_at,
             closed_by=listed.closed_by,
             digest=listed.digest,
+            is_part=not sight.is_whole,
             lines=len(lines),
             totals=statement.totals(lines),
             groups=statement.groups(lines, by),
@@ -193,17 +182,18 @@ class Bills:
             charged_as_reported=statement.charged_as_reported(lines),
             calls=sum(row["calls"] for row in told),
             unmeasured=sum(row["unmeasured"] for row in told),
-            warnings=[*self._doubts(month, book), *statement.price_doubts(lines, told)],
+            warnings=[*doubts, *statement.price_doubts(lines, told)],
         )
 
-    def converted(self, name: str, currency: str) -> Converted:
+    def converted(self, name: str, currency: str, sight: Sight = EVERYTHING) -> Converted:
         """A period's totals in one currency, by the rates of its last day, or of today while it lasts."""
         book = self._book()
         closed = {each.period: each for each in self._closed()}
         month = self._month(name, book, closed)
         last = min(self._clock(), month.period.end - timedelta(microseconds=1))
         day = month.period.local(last).date()
-        return convert(statement.totals(self._lines(month, book, closed)), book.rates, currency, day)
+        lines = visible(self._lines(month, book, closed), sight, self._rows)
+        return convert(statement.totals(lines), book.rates, currency, day)
 
     def close(self, name: str, by: str) -> ClosedPeriod:
         """Keep a period's lines from now on. Closing again changes nothing.
@@ -219,7 +209,7 @@ class Bills:
                 return closed[name]
             month = self._month(name, book, closed)
             _check_closing(month, before, now)
-            if gone := self._days_gone(month.period):
+            if gone := holes.days_gone(self._rows, month.period):
                 raise QueryError(
                     f"{name} cannot be closed: {gone} of its days have lost facts to their age; keep model calls, runs "
                     "and messages (keep_model_calls, …) until their month is closed",
@@ -252,7 +242,7 @@ class Bills:
         rate_by = book or self._book()
         closed = {each.period: each for each in self._closed()}
         month = self._month(name, rate_by, closed)
-        gone = self._days_gone(month.period)
+        gone = holes.days_gone(self._rows, month.period)
         if month.closed is not None:
             if gone and book is not None:
                 raise QueryError(
@@ -315,22 +305,6 @@ class Bills:
             found += self._corrections(month.name, book, closed, is_fresh=is_fresh)
         return pa.concat_tables(found, promote_options="default")
 
-    def _doubts(self, month: _Month, book: Book) -> list[str]:
-        found = []
-        gone = self._days_gone(month.period) if month.closed is None else 0
-        if gone:
-            found.append(f"{gone} days have lost facts to their age: the bill is too small, and cannot be closed")
-        if book.storage:
-            bounds = {"since": month.period.start, "until": month.period.end}
-            ((unseen,),) = self._rows(_UNSEEN, bounds)
-            if unseen:
-                found.append(f"{unseen} days of knowledge bases were not looked at: what they held is not charged")
-        return found
-
-    def _days_gone(self, period: Period) -> int:
-        ((number,),) = self._rows(_GONE, {"since": period.start, "until": period.end})
-        return int(cast(int, number))
-
     def _corrections(
         self, name: str, book: Book, closed: Mapping[str, ClosedPeriod], *, is_fresh: bool
     ) -> Iterator[pa.Table]:
@@ -338,7 +312,7 @@ class Bills:
         common = () if is_fresh else (name, book.digest, *self._remembered.around())
         for each in closed.values():
             period = Period(each.starts_at, each.ends_at, zone(each.timezone))
-            if self._days_gone(period):  # facts that are gone are no refund
+            if holes.days_gone(self._rows, period):  # facts that are gone are no refund
                 continue
             work_out = partial(rating.corrections, self._arrow, book, period, each.period, name)
             yield work_out() if is_fresh else self._remembered.get(each.period, period, common, work_out)
@@ -388,8 +362,9 @@ def _check_closing(month: _Month, before: Sequence[ClosedPeriod], now: datetime)
     raise QueryError(f"{last.period} was closed last; close the periods between it and {name} first", field="period")
 
 
-def _listed(month: _Month, now: datetime) -> Listed:
+def _listed(month: _Month, now: datetime, sight: Sight = EVERYTHING) -> Listed:
     closed = month.closed
+    whole = closed if sight.is_whole else None
     return Listed(
         period=month.name,
         state=month.state(now),
@@ -397,6 +372,6 @@ def _listed(month: _Month, now: datetime) -> Listed:
         ends_at=month.period.end,
         closed_at=closed.closed_at if closed else None,
         closed_by=closed.closed_by if closed else None,
-        lines=closed.lines if closed else None,
-        digest=closed.digest if closed else None,
+        lines=whole.lines if whole else None,
+        digest=whole.digest if whole else None,
     )

@@ -248,14 +248,15 @@ def corrections(arrow: Arrow, book: Book, period: Period, corrects: str, name: s
 
 _REPORTED = f"""
 WITH call AS ({_CALLS})
-SELECT model_provider, model_name, currency, CAST(sum(cost) AS DECIMAL(38, 9)) AS reported, count(*) AS calls,
+SELECT workspace_id, app_id, CAST(NULL AS VARCHAR) AS dataset_id, model_provider, model_name, currency,
+  CAST(sum(cost) AS DECIMAL(38, 9)) AS reported, count(*) AS calls,
   count(*) FILTER (WHERE told_input IS NULL AND told_output IS NULL AND told_tokens IS NULL) AS unmeasured
-FROM call GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+FROM call GROUP BY ALL ORDER BY ALL
 """
 
 
 def reported(arrow: Arrow, book: Book, period: Period) -> pa.Table:
-    """What Dify says the same calls cost, by model and currency; how many there are, and how many told no usage."""
+    """What Dify says the same calls cost, by app, model and currency; how many calls, and how many told no usage."""
     sql, parameters = _over_calls(_REPORTED, book, period)
     return arrow(sql, parameters)
 

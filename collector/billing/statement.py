@@ -81,7 +81,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str
     closed_at: datetime | None
     closed_by: str | None
-    digest: str | None  # None: not closed
+    digest: str | None  # of all lines; None: not closed, or a part of them
+    is_part: bool  # only what somebody sees who does not see everything
     lines: int
     totals: list[Total]
     groups: list[Group]
@@ -165,6 +166,14 @@ def price_doubts(lines: pa.Table, told: Iterable[Row]) -> Iterator[str]:
                 f"({listed.normalize(EXACT):f} {row['currency']} beside {dify.normalize(EXACT):f}); "
                 "is `per` meant per 1k or per 1M?"
             )
+
+
+def by_model(told: pa.Table) -> list[Row]:
+    """What `rating.reported` tells of apps, added up by model and currency."""
+    keys, numbers = ["model_provider", "model_name", "currency"], ["reported", "calls", "unmeasured"]
+    found = told.group_by(keys).aggregate([(name, "sum") for name in numbers])
+    rows: list[Row] = found.rename_columns([name.removesuffix("_sum") for name in found.column_names]).to_pylist()
+    return rows
 
 
 def reported(told: Iterable[Row]) -> list[Reported]:
