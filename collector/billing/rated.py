@@ -68,7 +68,7 @@ class Rated:
         """Rate the months anew of which something has changed; how many. Raises SettingsError where no book is set."""
         with self._lock:
             began = time.monotonic()
-            kept = dict(self._rows("SELECT period, state FROM rated_period"))
+            kept: dict[object, object] = dict(self._rows("SELECT period, state FROM rated_period"))  # type: ignore[arg-type]
             states = self._bills.states()
             changed = [name for name, state in states.items() if kept.get(name) != state]
             looked_at = self._clock()

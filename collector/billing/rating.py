@@ -31,7 +31,9 @@ from collector.billing.book import (
     TOKEN_KINDS,
     Book,
     Model,
+    Price,
     Span,
+    StoragePrice,
     steps,
 )
 from collector.billing.storage import LOOKS, shelves
@@ -134,6 +136,8 @@ _SPREAD = f"unnest([{', '.join(repr(kind) for kind in _KINDS)}]) AS kind, unnest
 _PRICED = f"{_WHOSE}, kind, above AS tier, currency, per, unit_price"
 _IS_PRICED = f"(kind NOT IN ({', '.join(repr(kind) for kind in _ONLY_PRICED)}) OR unit_price IS NOT NULL)"
 _STORED = "dataset_id, dataset_name"
+_WIDE_PRICE = "CAST(unit_price AS DECIMAL(19, 12))"
+"""DuckDB keeps products of decimals of up to 18 digits within 18 digits, and refuses those that are larger."""
 
 _LINES = f"""
 WITH call AS ({_CALLS}),
@@ -190,9 +194,9 @@ reduced AS (
 line AS (
   SELECT {_WHOSE}, {_STORED}, kind, currency, per, unit_price, tier, CAST(discount AS DECIMAL(5, 4)) AS discount,
     quantity,
-    CAST(coalesce(CAST(quantity AS DECIMAL(15, 0)) * unit_price, told_amount, 0) AS DECIMAL(38, 16)) AS list_amount,
+    CAST(coalesce(CAST(quantity AS DECIMAL(15, 0)) * {_WIDE_PRICE}, told_amount, 0) AS DECIMAL(38, 16)) AS list_amount,
     CAST(coalesce(
-      CAST(quantity AS DECIMAL(15, 0)) * (unit_price * CAST(1 - discount AS DECIMAL(5, 4))),
+      CAST(quantity AS DECIMAL(15, 0)) * ({_WIDE_PRICE} * CAST(1 - discount AS DECIMAL(5, 4))),
       told_amount * CAST(1 - discount AS DECIMAL(5, 4)), 0
     ) AS DECIMAL(38, 16)) AS amount
   FROM reduced
@@ -316,7 +320,7 @@ def _rates(spans: list[Span], book: Book) -> dict[str, object]:
     prices = {numbers[id(span.price)]: span.price for span in spans}
     kinds = {number: {kind for kind, *_ in steps(price)} for number, price in prices.items()}
     of, first = [numbers[id(span.price)] for span in spans], len(prices)
-    priced = [*prices.items(), *enumerate(book.storage, first)]
+    priced: list[tuple[int, Price | StoragePrice]] = [*prices.items(), *enumerate(book.storage, first)]
     rates = [(number, price.currency, *step) for number, price in priced for step in steps(price)]
     return {
         "span_provider": [span.model[0] or "" for span in spans],

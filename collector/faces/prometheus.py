@@ -58,7 +58,10 @@ SLACK = timedelta(days=1)
 
 _COST = counted(CATALOGUE.measure("cost"))
 _RATED = CATALOGUE.measure("rated_cost")
-_RATED_COSTS = {name: replace(_RATED, name=name, where=lines) for name, (_, lines) in RATED_COSTS.items()}
+_RATED_COSTS = {
+    name: replace(_RATED, name=f"rated_cost_{place}", where=lines)
+    for place, (name, (_, lines)) in enumerate(RATED_COSTS.items())
+}
 _UNRATED = CATALOGUE.measure(UNRATED.measure)
 _APPS = CATALOGUE.measure("apps")
 _USERS = CATALOGUE.measure("active_users")

@@ -57,8 +57,8 @@ calls = st.lists(
         st.sampled_from(["ana", "bo", "cy"]),
         st.sampled_from([GPT, QWEN_MAX, SONNET, MYSTERY]),
         st.integers(0, 58),  # the day, from 1 January on
-        st.integers(0, 20_000),
-        st.integers(0, 3_000),
+        st.integers(0, 20_000) | st.integers(0, 10**12),
+        st.integers(0, 3_000) | st.integers(0, 10**12),
         st.one_of(st.none(), st.integers(0, 9_000)),
     ),
     max_size=12,
