@@ -26,6 +26,7 @@ from collector import checks, disk, health, paying, standing
 from collector.backfill import BackFill
 from collector.billing.bills import Bills
 from collector.billing.book_file import BookFile
+from collector.billing.rated import SHORTEST_PAUSE, Rated
 from collector.clock import utc_now as utc_now
 from collector.collect.passes import Progress
 from collector.collect.releases import declared
@@ -111,6 +112,7 @@ class Service:
         try:
             self.paying = payers_in(settings, self.store)
             self.bills = bills_in(settings, self.store, clock)
+            self.rated = rated_in(self.bills, self.store, clock, is_kept_up=True)
             self.budgets = budgets.Watch(self.bills.budgets)
             self.sources = [
                 Source(settings, given, self.put, self.store, clock=clock, transport=transport, on_progress=on_progress)
@@ -209,7 +211,7 @@ class Service:
     def web(self) -> FastAPI:
         """The application that `serve` serves: REST, /metrics, and the schedule while it runs."""
         settings = self.settings
-        rows = seen(self.store.rows)
+        rows = seen(self.rated.rows)
         app = rest.application(
             rows,
             self.clock,
@@ -267,6 +269,12 @@ class Service:
         url = self.settings.budget_webhook
         self._untold = await _posted(url, [*self._untold, *news], self._transport) if url else []
 
+    async def rate(self) -> None:
+        """Rate what has changed, where that is not too soon after the last look."""
+        before = self.rated.looked_at
+        if before is None or self.clock() - before >= self.rated.pause:
+            await asyncio.to_thread(self.rated.refresh)
+
     async def _flush_keys(self) -> None:
         await asyncio.to_thread(self.keyring.flush)
 
@@ -278,6 +286,7 @@ class Service:
         schedules.append(Schedule(self._flush_keys, USED_EVERY, clock=self.clock))
         if self.settings.prices is not None:
             schedules.append(Schedule(self.watch_budgets, BUDGETS_EVERY, clock=self.clock))
+            schedules.append(Schedule(self.rate, SHORTEST_PAUSE, clock=self.clock))
         if self.settings.versions:
             schedules.append(Schedule(self.note_versions, self.settings.reconcile_interval, clock=self.clock))
         schedules.append(Schedule(self.settle_rollups, SETTLING, clock=self.clock))
@@ -338,6 +347,13 @@ class Service:
         )
         for name, (said, _) in reconciliation.METRICS.items():
             yield Tally(name, said, reconciliation.METRIC_LABELS, partial(watch.values, name), False)
+        yield Tally(
+            "dify_metric_rated_timestamp_seconds",
+            "When lines of bills were last made for questions and counters; no sample without a price book.",
+            (),
+            lambda: {(): self.rated.looked_at.timestamp()} if self.rated.looked_at else {},
+            False,
+        )
         yield from disk.tallies(settings.store)
         if companion := self.companion:
             yield Tally(
@@ -411,6 +427,11 @@ def bills_in(settings: Settings, store: Store, clock: Clock) -> Bills:
     if settings.prices is not None:
         book()
     return Bills(store.rows, store.arrow, store.close_period, book, clock)
+
+
+def rated_in(bills: Bills, store: Store, clock: Clock, *, is_kept_up: bool = False) -> Rated:
+    """The lines of these bills, for questions."""
+    return Rated(bills, store.rows, store.keep_rated, clock, is_kept_up=is_kept_up)
 
 
 async def _posted(

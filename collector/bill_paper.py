@@ -58,6 +58,9 @@ def show_statement(found: Plain, converted: Plain | None = None) -> None:
         say(f"digest {found['digest']}")
     reported = ", ".join(f"{_digits(each['amount'])} {each['currency']}" for each in found["reported"])
     say(f"{found['calls']:,} calls, {found['unmeasured']:,} of them told no usage; Dify says {reported or 'no cost'}")
+    if charged := found["charged_as_reported"]:
+        told = ", ".join(f"{_digits(each['amount'])} {each['currency']}" for each in charged)
+        say(f"without a price in the book, and charged at Dify's own: {told}")
     for warning in found["warnings"]:
         say(f"look: {warning}")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from collector.access import Scope
+from collector.bill_lines import RatedLine
 from collector.billing.book_file import read_book
 from collector.checks import checked, number, of_sources
 from collector.clock import utc_now
@@ -170,9 +171,11 @@ def _answered(
     ask: Callable[[Running, Sequence[tuple[str, str]]], Result],
 ) -> Result:
     given, question = _asked(Asked, asked)
+    is_of_bills = any(RatedLine in measure.facts for measure in CATALOGUE.measures(question.measure))
 
     def here(store: Store) -> Result:
-        answer = Asker(store.rows, utc_now(), settings.report_timezone).answered(question)
+        rows = _with_bills(settings, store) if is_of_bills else store.rows
+        answer = Asker(rows, utc_now(), settings.report_timezone).answered(question)
         return told(answer, question.format)
 
     def there(running: Running) -> Result:
@@ -181,7 +184,15 @@ def _answered(
     if at is not None:
         with Running(at if "://" in at else f"http://{at}", token=_token(settings, Scope.READ)) as running:
             return ask(running, list(_pairs(given)))
-    return with_store(settings, here, there, read_only=True)
+    return with_store(settings, here, there, read_only=not is_of_bills)
+
+
+def _with_bills(settings: Settings, store: Store) -> Rows:
+    """The rows of a store that was opened for writing, with the lines of bills as they are now."""
+    from collector import app
+
+    app.payers_in(settings, store)
+    return app.rated_in(app.bills_in(settings, store, utc_now), store, utc_now).rows
 
 
 def reconcile(settings: Settings, asked: Plain) -> Plain:

@@ -31,7 +31,10 @@ SELECT (SELECT count(*) FROM end_user), (SELECT max(seen_at) FROM end_user), (SE
 _USERS = "SELECT id, kind, workspace_id, session_id, name, seen_at FROM end_user ORDER BY id"
 _APPS = "SELECT id, name, seen_at FROM app ORDER BY id"
 _KEYS = "SELECT fingerprint FROM api_key UNION SELECT key_fingerprint FROM request WHERE key_fingerprint IS NOT NULL"
-_WORKSPACES = "SELECT DISTINCT workspace_id FROM app WHERE workspace_id IS NOT NULL"
+_WORKSPACES = """
+SELECT workspace_id FROM app WHERE workspace_id IS NOT NULL
+UNION SELECT workspace_id FROM dataset WHERE workspace_id IS NOT NULL ORDER BY 1
+"""
 _USED = """
 SELECT user_id, count(*) AS times, max(created_at) AS last_at FROM (
   SELECT user_id, created_at FROM run WHERE is_debug IS NOT TRUE

@@ -158,7 +158,7 @@ class TestTyped:
     def test_a_month_is_exported(self, dify_metric: Command, folder: Path):
         said = dify_metric("bill", "export", "2026-01")
         rows = list(csv.DictReader(io.StringIO(said.out)))
-        assert len(rows) == 17
+        assert len(rows) == 19, "two of them without a price"
         assert rows[0]["InvoiceIssuerName"] == "Dify"
         assert dify_metric("bill", "export", "2026-01", "--format", "parquet", "-o", "b.parquet").code == 0
         assert len(pq.read_table(folder / "b.parquet")) == 19
@@ -192,7 +192,7 @@ class TestTyped:
             (("close", "2026-03", "--by", ""), "by: wanted who closes it"),
             (("export", "2026-01", "--format", "doc"), "format: no 'doc'; there are csv"),
             (("diff", "2026-01", "--book", "none.toml"), "none.toml: cannot be read"),
-            (("show", "2026-01", "--prices", "payers.toml"), "payer: wanted timezone, as_of, and entries"),
+            (("show", "2026-01", "--prices", "payers.toml"), "payer: wanted timezone, as_of, [fallback], and entries"),
         ],
     )
     def test_a_mistake_costs_one_line(self, dify_metric: Command, arguments: tuple[str, ...], said: str):
@@ -275,12 +275,31 @@ class TestOverRest:
                 assert found.headers["content-type"].startswith(kind)
                 assert f"bill-2026-01-{form}." in found.headers["content-disposition"]
 
-    @pytest.mark.parametrize("path", ["", "/2026-01", "/2026-01/lines", "/2026-01/difference"])
-    async def test_a_key_bound_to_an_app_sees_no_bill(self, folder: Path, path: str):
+    async def test_a_key_bound_to_an_app_gets_its_part_of_the_bill(self, folder: Path):
+        async with served(folder) as (service, client):
+            bound = key(service, Scope.READ, Sight(apps=("tool",)))
+            for _ in ("settling", "closed"):
+                found = (await client.get(MONTH, params={"by": "app_name"}, headers=bound)).json()
+                assert [(each["by"]["app_name"], each["amount"]) for each in found["groups"]] == [
+                    ("Tool", "0.0006562500000000")
+                ]
+                assert [(each["currency"], each["amount"]) for each in found["totals"]] == [
+                    ("USD", "0.0006562500000000")
+                ]
+                assert (found["is_part"], found["lines"], found["calls"]) == (True, 2, 1)
+                assert (found["unpriced"], found["digest"]) == ([], None)
+                lines = await client.get(f"{MONTH}/lines", params={"format": "csv"}, headers=bound)
+                assert {row["app_id"] for row in csv.DictReader(io.StringIO(lines.text))} == {"tool"}
+                periods = (await client.get("/api/v1/billing/periods", headers=bound)).json()["periods"]
+                assert {(each["lines"], each["digest"]) for each in periods} == {(None, None)}
+                service.bills.close("2026-01", "finance")
+
+    @pytest.mark.parametrize("path", ["periods/2026-01/difference", "budgets"])
+    async def test_what_is_of_all_together_is_not_for_a_key_bound_to_an_app(self, folder: Path, path: str):
         async with served(folder) as (service, client):
             bound = key(service, Scope.READ, Sight(apps=("desk",)))
-            answer = await client.get(f"/api/v1/billing/periods{path}", headers=bound)
-            assert answer.status_code == 403
+            answer = await client.get(f"/api/v1/billing/{path}", headers=bound)
+            assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
 
     async def test_a_service_without_a_book_says_so(self, folder: Path):
         async with served(folder, prices=None) as (service, client):

@@ -11,25 +11,28 @@ the price book; what goes out are lines, statements and differences. Periods are
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Lock
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import msgspec
 import pyarrow as pa
 
+from collector.access import EVERYTHING, Sight
 from collector.bill_lines import LINES, ClosedPeriod
-from collector.billing import rating, statement
+from collector.billing import holes, rating, statement
 from collector.billing.book import Book
 from collector.billing.budgets import BudgetState, states
 from collector.billing.conversion import Converted, convert
 from collector.billing.rating import Arrow
 from collector.billing.remembered import Remembered
 from collector.billing.statement import BY, Statement, Total
+from collector.billing.visible import visible
 from collector.errors import QueryError
 from collector.measures.query import Rows
 from collector.period import Grain, Period, after, floor, zone
@@ -44,14 +47,6 @@ FROM bill_period ORDER BY starts_at
 _KEPT = f"SELECT {', '.join(LINES.names)} FROM bill_line WHERE period = $period ORDER BY corrects NULLS FIRST, id"
 RATED = ("model_call", "node_execution", "run", "message", "request")
 """Tables of what is rated, or says who pays."""
-
-_GONE = """
-SELECT count(DISTINCT starts_at) FROM retired_day
-WHERE starts_at < $until AND starts_at > $since - INTERVAL 1 DAY
-  AND (facts IN ('model_call', 'run', 'message')
-    OR facts = 'request' AND EXISTS (SELECT 1 FROM payer_span WHERE kind = 'key'))
-"""
-"""Days of a period that have lost calls, or what says who pays for these."""
 
 
 class Keep(Protocol):
@@ -107,11 +102,14 @@ class Bills:
         self._rows, self._arrow, self._keep, self._book, self._clock = rows, arrow, keep, book, clock
         self._closing, self._remembered = Lock(), Remembered(rows)
 
-    def periods(self) -> list[Listed]:
-        """Every period from the first facts, or the first closed one, until now; oldest first."""
+    def periods(self, sight: Sight = EVERYTHING) -> list[Listed]:
+        """Every period from the first facts, or the first closed one, until now; oldest first.
+
+        Who does not see everything is not told how many lines there are.
+        """
         book, closed, now = self._book(), self._closed(), self._clock()
-        ((first,),) = self._rows("SELECT min(created_at) FROM model_call", {})
-        starts = [each.starts_at for each in closed] + ([cast(datetime, first).astimezone(UTC)] if first else [])
+        first = holes.beginning(self._rows, book)
+        starts = [each.starts_at for each in closed] + ([first] if first else [])
         place = zone(book.timezone)
         at = floor(min(starts, default=now), Grain.MONTH, place)
         by_name = {each.period: each for each in closed}
@@ -119,15 +117,34 @@ class Bills:
         while at <= now:
             name = f"{at.astimezone(place):%Y-%m}"
             month = self._month(name, book, by_name)
-            found.append(_listed(month, now))
+            found.append(_listed(month, now, sight))
             at = after(at, Grain.MONTH, place)
         return found
 
-    def lines(self, name: str, book: Book | None = None) -> pa.Table:
-        """The lines of a period: as kept where it is closed, else as they would be kept now."""
-        closed = {each.period: each for each in self._closed()}
-        used = book or self._book()
-        return self._lines(self._month(name, used, closed), used, closed)
+    def states(self) -> dict[str, str]:
+        """Every period by name, with a text that is another one whenever its lines may be others."""
+        book, closed = self._book(), {each.period: each for each in self._closed()}
+        around = (book.digest, *self._remembered.around())
+        months = [self._month(each.period, book, closed) for each in self.periods()]
+        facts = {month.name: self._remembered.facts(month.name, month.period) for month in months}
+        billed = [
+            (name, facts[name], holes.days_gone(self._rows, month.period)) for name, month in _closed_among(months)
+        ]
+        last = max((each.ends_at for each in closed.values()), default=None)
+        found = {}
+        for month in months:
+            if month.closed is not None:
+                found[month.name] = f"{month.closed.seal} {facts[month.name][-1]}"
+                continue
+            is_heir = last == month.period.start
+            state = (*around, *facts[month.name], *(billed if is_heir else ()))
+            found[month.name] = hashlib.sha256(repr(state).encode()).hexdigest()
+        return found
+
+    def lines(self, name: str, sight: Sight = EVERYTHING) -> pa.Table:
+        """The lines of a period that are seen: as kept where it is closed, else as they would be kept now."""
+        closed, book = {each.period: each for each in self._closed()}, self._book()
+        return visible(self._lines(self._month(name, book, closed), book, closed), sight, self._rows)
 
     def bounds(self, name: str) -> tuple[Period, bool]:
         """From when until when a period lasts, and whether it is closed."""
@@ -138,14 +155,15 @@ class Bills:
         """The end of the last closed period; None: none is."""
         return max((each.ends_at for each in self._closed()), default=None)
 
-    def statement(self, name: str, by: Sequence[str] = BY) -> Statement:
-        """One period's bill, added up by these columns."""
+    def statement(self, name: str, by: Sequence[str] = BY, sight: Sight = EVERYTHING) -> Statement:
+        """One period's bill, added up by these columns, as far as it is seen."""
         book = self._book()
         closed = {each.period: each for each in self._closed()}
         month = self._month(name, book, closed)
-        lines = self._lines(month, book, closed)
-        told = rating.reported(self._arrow, book, month.period).to_pylist()
-        listed = _listed(month, self._clock())
+        lines = visible(self._lines(month, book, closed), sight, self._rows)
+        told = statement.by_model(visible(rating.reported(self._arrow, book, month.period), sight, self._rows))
+        listed = _listed(month, self._clock(), sight)
+        doubts = holes.doubts(self._rows, book, month.period, is_closed=month.closed is not None)
         return Statement(
             period=name,
             state=listed.state,
@@ -155,24 +173,27 @@ class Bills:
             closed_at=listed.closed_at,
             closed_by=listed.closed_by,
             digest=listed.digest,
+            is_part=not sight.is_whole,
             lines=len(lines),
             totals=statement.totals(lines),
             groups=statement.groups(lines, by),
             unpriced=statement.unpriced(lines),
             reported=statement.reported(told),
+            charged_as_reported=statement.charged_as_reported(lines),
             calls=sum(row["calls"] for row in told),
             unmeasured=sum(row["unmeasured"] for row in told),
-            warnings=[*self._doubts(month), *statement.price_doubts(lines, told)],
+            warnings=[*doubts, *statement.price_doubts(lines, told)],
         )
 
-    def converted(self, name: str, currency: str) -> Converted:
+    def converted(self, name: str, currency: str, sight: Sight = EVERYTHING) -> Converted:
         """A period's totals in one currency, by the rates of its last day, or of today while it lasts."""
         book = self._book()
         closed = {each.period: each for each in self._closed()}
         month = self._month(name, book, closed)
         last = min(self._clock(), month.period.end - timedelta(microseconds=1))
         day = month.period.local(last).date()
-        return convert(statement.totals(self._lines(month, book, closed)), book.rates, currency, day)
+        lines = visible(self._lines(month, book, closed), sight, self._rows)
+        return convert(statement.totals(lines), book.rates, currency, day)
 
     def close(self, name: str, by: str) -> ClosedPeriod:
         """Keep a period's lines from now on. Closing again changes nothing.
@@ -188,7 +209,7 @@ class Bills:
                 return closed[name]
             month = self._month(name, book, closed)
             _check_closing(month, before, now)
-            if gone := self._days_gone(month.period):
+            if gone := holes.days_gone(self._rows, month.period):
                 raise QueryError(
                     f"{name} cannot be closed: {gone} of its days have lost facts to their age; keep model calls, runs "
                     "and messages (keep_model_calls, …) until their month is closed",
@@ -221,7 +242,7 @@ class Bills:
         rate_by = book or self._book()
         closed = {each.period: each for each in self._closed()}
         month = self._month(name, rate_by, closed)
-        gone = self._days_gone(month.period)
+        gone = holes.days_gone(self._rows, month.period)
         if month.closed is not None:
             if gone and book is not None:
                 raise QueryError(
@@ -250,7 +271,8 @@ class Bills:
         name = f"{now.astimezone(zone(book.timezone)):%Y-%m}"
         closed = {each.period: each for each in self._closed()}
         month = self._month(name, book, closed)
-        return states(book.budgets, self._lines(month, book, closed), name, month.period, now)
+        lines = self._lines(month, book, closed, is_split=any(budget.key for budget in book.budgets))
+        return states(book.budgets, lines, name, month.period, now)
 
     def is_intact(self, name: str) -> bool:
         """Whether the kept lines of a closed period, and of all before it, are those it was closed with."""
@@ -266,25 +288,22 @@ class Bills:
         raise QueryError(f"{name} is not closed", field="period")
 
     def _lines(
-        self, month: _Month, book: Book, closed: Mapping[str, ClosedPeriod], *, is_fresh: bool = False
+        self,
+        month: _Month,
+        book: Book,
+        closed: Mapping[str, ClosedPeriod],
+        *,
+        is_fresh: bool = False,
+        is_split: bool = False,
     ) -> pa.Table:
+        """`is_split`: by key too, where the month is not closed; corrections know none."""
         if month.closed is not None:
             return self._kept(month.name)
-        found = [rating.rated(self._arrow, book, month.period, month.name)]
+        found = [(rating.split if is_split else rating.rated)(self._arrow, book, month.period, month.name)]
         last = max((each.ends_at for each in closed.values()), default=None)
         if last == month.period.start:  # the first period that is not closed bills what changed in those that are
             found += self._corrections(month.name, book, closed, is_fresh=is_fresh)
-        return pa.concat_tables(found)
-
-    def _doubts(self, month: _Month) -> list[str]:
-        gone = self._days_gone(month.period) if month.closed is None else 0
-        return (
-            [f"{gone} days have lost facts to their age: the bill is too small, and cannot be closed"] if gone else []
-        )
-
-    def _days_gone(self, period: Period) -> int:
-        ((number,),) = self._rows(_GONE, {"since": period.start, "until": period.end})
-        return int(cast(int, number))
+        return pa.concat_tables(found, promote_options="default")
 
     def _corrections(
         self, name: str, book: Book, closed: Mapping[str, ClosedPeriod], *, is_fresh: bool
@@ -293,7 +312,7 @@ class Bills:
         common = () if is_fresh else (name, book.digest, *self._remembered.around())
         for each in closed.values():
             period = Period(each.starts_at, each.ends_at, zone(each.timezone))
-            if self._days_gone(period):  # facts that are gone are no refund
+            if holes.days_gone(self._rows, period):  # facts that are gone are no refund
                 continue
             work_out = partial(rating.corrections, self._arrow, book, period, each.period, name)
             yield work_out() if is_fresh else self._remembered.get(each.period, period, common, work_out)
@@ -323,6 +342,10 @@ class Bills:
         return _Month(name, Period.parse(since=name, tz=book.timezone, now=self._clock()), None)
 
 
+def _closed_among(months: Iterable[_Month]) -> Iterator[tuple[str, _Month]]:
+    return ((month.name, month) for month in months if month.closed is not None)
+
+
 def _check_closing(month: _Month, before: Sequence[ClosedPeriod], now: datetime) -> None:
     name, period = month.name, month.period
     if now < period.end:
@@ -339,8 +362,9 @@ def _check_closing(month: _Month, before: Sequence[ClosedPeriod], now: datetime)
     raise QueryError(f"{last.period} was closed last; close the periods between it and {name} first", field="period")
 
 
-def _listed(month: _Month, now: datetime) -> Listed:
+def _listed(month: _Month, now: datetime, sight: Sight = EVERYTHING) -> Listed:
     closed = month.closed
+    whole = closed if sight.is_whole else None
     return Listed(
         period=month.name,
         state=month.state(now),
@@ -348,6 +372,6 @@ def _listed(month: _Month, now: datetime) -> Listed:
         ends_at=month.period.end,
         closed_at=closed.closed_at if closed else None,
         closed_by=closed.closed_by if closed else None,
-        lines=closed.lines if closed else None,
-        digest=closed.digest if closed else None,
+        lines=whole.lines if whole else None,
+        digest=whole.digest if whole else None,
     )

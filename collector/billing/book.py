@@ -28,9 +28,15 @@ TOKEN_KINDS = ("input", "cached_input", "output", "reasoning_output")
 CALL_KINDS = ("request", "image")
 """What is charged by the call: each call, and each that shows the model an image."""
 KINDS = (*TOKEN_KINDS, *CALL_KINDS)
+STORED_KINDS = ("stored_documents", "stored_segments", "stored_characters", "stored_tokens")
+"""What a knowledge base is charged for by the day: so many kept for one day."""
+REPORTED = "reported"
+"""The kind of what costs as much as Dify says it cost, since the book has no price for it."""
 
 SUBJECTS = ("person", "department", "cost_centre", "workspace", "app", "provider", "model")
-"""What a discount or a budget can be about."""
+"""What a discount can be about."""
+BUDGETED = (*SUBJECTS, "key")
+"""What a budget can be about."""
 
 UNITS = {"1": 1, "1k": 1_000, "1K": 1_000, "1M": 1_000_000, "1m": 1_000_000}
 """So many tokens a price may be of."""
@@ -77,14 +83,29 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             return self.is_cache_extra
         return any(name in (provider or "").lower() for name in EXTRA_CACHE)
 
-    def steps(self) -> Iterator[tuple[str, int, int | None, Decimal]]:
-        """Every kind, from how much on, until how much (None: no end), and what one token or call costs there."""
-        for kind in KINDS:
-            steps = [(0, self.rates[kind])] if kind in self.rates else []
-            steps += [(tier.above, tier.rates[kind]) for tier in self.tiers if kind in tier.rates]
-            per = self.per if kind in TOKEN_KINDS else 1
-            for (above, rate), following in pairwise([*steps, None]):  # type: ignore[misc]
-                yield kind, above, following[0] if following else None, one(rate, per)
+
+class StoragePrice(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeping a knowledge base costs by the day, from a day on. Texts may be patterns."""
+
+    dataset: str | None = None  # id or name; None: any
+    workspace: str | None = None  # id; None: any
+    currency: str  # ISO 4217
+    per: int  # documents, segments, characters or tokens that a price is of
+    rates: dict[str, Decimal]  # of STORED_KINDS -> price of `per` of them for one day
+    tiers: tuple[Tier, ...] = ()  # by `above`: so many times a day in one period
+    start: date | None = None  # first day; None: since ever
+    end: date | None = None  # not included; None: for ever
+    place: str
+
+
+def steps(price: Price | StoragePrice) -> Iterator[tuple[str, int, int, int | None, Decimal]]:
+    """Every kind, what its price is of, from how much on, until how much (None: no end), and what one costs there."""
+    for kind in (*KINDS, *STORED_KINDS):
+        steps = [(0, price.rates[kind])] if kind in price.rates else []
+        steps += [(tier.above, tier.rates[kind]) for tier in price.tiers if kind in tier.rates]
+        per = 1 if kind in CALL_KINDS else price.per
+        for (above, rate), following in pairwise([*steps, None]):  # type: ignore[misc]
+            yield kind, per, above, following[0] if following else None, one(rate, per)
 
 
 class Discount(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,11 +137,12 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     app: str | None = None  # id or name
     provider: str | None = None
     model: str | None = None
+    key: str | None = None  # fingerprint of the app key that asked, as a tap saw it
     place: str
 
     def fits(self, known: Mapping[str, object], app_name: object) -> bool:
-        """Whether it is about a line; `known` has the line's value for each of SUBJECTS."""
-        for subject in SUBJECTS:
+        """Whether it is about a line; `known` has the line's value for each of BUDGETED."""
+        for subject in BUDGETED:
             wanted: str | None = getattr(self, subject)
             if wanted is None:
                 continue
@@ -171,6 +193,8 @@ class Book:
         prices: Iterable[Price] = (),
         *,
         timezone: str = "UTC",
+        storage: Iterable[StoragePrice] = (),
+        is_reported_used: bool = False,
         discounts: Iterable[Discount] = (),
         refunds: Iterable[Refund] = (),
         budgets: Iterable[Budget] = (),
@@ -178,6 +202,8 @@ class Book:
         as_of: date | None = None,
         digest: str = "",
     ) -> None:
+        """`is_reported_used`: a call of a model without a price costs what Dify says it cost."""
+        self.storage, self.is_reported_used = tuple(storage), is_reported_used
         self.prices, self.discounts, self.refunds = tuple(prices), tuple(discounts), tuple(refunds)
         self.budgets, self.rates = tuple(budgets), tuple(rates)
         self.timezone, self.as_of, self.digest = timezone, as_of, digest

@@ -16,11 +16,20 @@ digit. Opens nothing but that file.
     tiers = [{ above = 1_000_000_000, input = 0.12 }]
     from = 2026-01-01
 
+    [fallback]                      # off unless it stands here
+    use = "reported"                # a call of a model without a price costs what Dify says it cost
+
+    [[knowledge]]                   # dataset: id, name or pattern; workspace: id or pattern; of none: all
+    currency = "CNY"
+    per = "1k"                      # of these: 1, 1k, 1M
+    tokens = 0.002                  # for one day; also documents, segments, characters
+    tiers = [{ above = 1_000_000, tokens = 0.001 }]
+
     [[discount]]                    # person, department, cost_centre, workspace, app, provider, model; the first counts
     department = "Research"
     percent = 12.5
 
-    [[budget]]                      # the same subjects; of none: all. It advises, and blocks nothing
+    [[budget]]                      # the same subjects, and key; of none: all. It advises, and blocks nothing
     name = "research"
     amount = 500
     currency = "USD"
@@ -47,51 +56,57 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeVar
 
 from collector.billing.book import (
+    BUDGETED,
+    CALL_KINDS,
     KINDS,
-    SMALLEST,
+    REPORTED,
+    STORED_KINDS,
     SUBJECTS,
     TOKEN_KINDS,
-    UNITS,
     Book,
     Budget,
     Discount,
     Price,
     Rate,
     Refund,
+    StoragePrice,
     Tier,
-    one,
 )
-from collector.billing.currency import CURRENCIES
+from collector.billing.book_fields import (
+    Entry,
+    Wrong,
+    amount_of,
+    check_digits,
+    currency_of,
+    day_of,
+    days_of,
+    text_of,
+    unit_of,
+)
 from collector.errors import QueryError, SettingsError
 from collector.period import zone
 
-Entry: TypeAlias = Mapping[str, Any]
 Made = TypeVar("Made")
 
-_TABLES = ("price", "discount", "budget", "rate", "refund")
+_TABLES = ("price", "knowledge", "discount", "budget", "rate", "refund")
+_SHELVES = {kind: kind.removeprefix("stored_") for kind in STORED_KINDS}
+"""A kind of line -> the field that prices it."""
+
 _FIELDS = {
     "price": ("provider", "model", "currency", "per", *KINDS, "tiers", "cached", "from", "until", "source", "note"),
+    "knowledge": ("dataset", "workspace", "currency", "per", *_SHELVES.values(), "tiers", "from", "until", "note"),
     "discount": (*SUBJECTS, "percent", "from", "until", "note"),
-    "budget": (*SUBJECTS, "name", "amount", "currency", "note"),
+    "budget": (*BUDGETED, "name", "amount", "currency", "note"),
     "rate": ("currency", "in", "rate", "on", "source", "note"),
     "refund": ("call", "reason"),
 }
-_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*(price|discount|budget|rate|refund)[ \t]*\]\]", re.MULTILINE)
+_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*(price|knowledge|discount|budget|rate|refund)[ \t]*\]\]", re.MULTILINE)
 _CACHED = {"within": False, "extra": True}
 _MOST_MISTAKES = 20
-_DEAREST = Decimal(1_000_000)
 _LARGEST_BUDGET = Decimal(1_000_000_000_000)
-
-
-class _Wrong(Exception):
-    """A field that cannot be read: its name, and what was wanted."""
-
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}" if field else problem)
-        self.field = field
 
 
 def read_book(path: Path) -> Book:
@@ -116,6 +131,7 @@ def parse_book(written: str, name: str = "prices.toml") -> Book:
         raise SettingsError(f"{name}: " + "; ".join(mistakes))
     lines = written.splitlines()
     prices = _read(content, "price", _price, written, lines, mistakes)
+    shelves = _read(content, "knowledge", _storage, written, lines, mistakes)
     discounts = _read(content, "discount", _discount, written, lines, mistakes)
     budgets = _read(content, "budget", _budget, written, lines, mistakes)
     rates = _read(content, "rate", _rate, written, lines, mistakes)
@@ -128,6 +144,8 @@ def parse_book(written: str, name: str = "prices.toml") -> Book:
         return Book(
             prices,
             timezone=content.get("timezone", "UTC"),
+            storage=shelves,
+            is_reported_used="fallback" in content,
             discounts=discounts,
             refunds=refunds,
             budgets=budgets,
@@ -140,9 +158,14 @@ def parse_book(written: str, name: str = "prices.toml") -> Book:
 
 
 def _wrong_heads(content: Entry) -> Iterator[str]:
-    if unknown := sorted(content.keys() - {"timezone", "as_of", *_TABLES}):
+    if unknown := sorted(content.keys() - {"timezone", "as_of", "fallback", *_TABLES}):
         tables = ", ".join(f"[[{table}]]" for table in _TABLES)
-        yield f"{unknown[0]}: wanted timezone, as_of, and entries, each under one of {tables}"
+        yield f"{unknown[0]}: wanted timezone, as_of, [fallback], and entries, each under one of {tables}"
+    fallback = content.get("fallback", {"use": REPORTED})
+    heads = {"timezone", "as_of"} & (fallback.keys() if isinstance(fallback, dict) else set())
+    yield from (f"{head}: belongs above [fallback]" for head in sorted(heads))
+    if not heads and fallback != {"use": REPORTED}:
+        yield f'fallback: wanted use = "{REPORTED}" (what has no price costs what Dify says), or no [fallback]'
     for table in _TABLES:
         entries = content.get(table, [])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -176,9 +199,9 @@ def _read(
             if unknown := sorted(entry.keys() - set(_FIELDS[table])):
                 close = difflib.get_close_matches(unknown[0], _FIELDS[table], 1)
                 hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(_FIELDS[table])}"
-                raise _Wrong(unknown[0], f"is no field of a {table}; {hint}")
+                raise Wrong(unknown[0], f"is no field of a {table}; {hint}")
             found.append(made(entry, place))
-        except _Wrong as wrong:
+        except Wrong as wrong:
             at = _line_of(wrong.field, places[number], lines) if known else None
             mistakes.append(f"{f'line {at}' if at else place}: {wrong}")
     return found
@@ -196,166 +219,120 @@ def _line_of(field: str, header: int, lines: list[str]) -> int:
 
 
 def _price(entry: Entry, place: str) -> Price:
-    rates = {kind: _amount(entry, kind) for kind in KINDS if kind in entry}
+    rates = {kind: amount_of(entry, kind) for kind in KINDS if kind in entry}
     if not rates:
-        raise _Wrong("", f"costs nothing; wanted at least one of {', '.join(KINDS)} (0 where it is free)")
+        raise Wrong("", f"costs nothing; wanted at least one of {', '.join(KINDS)} (0 where it is free)")
     needs_unit = any(kind in rates for kind in TOKEN_KINDS)
     if needs_unit and "per" not in entry:
-        raise _Wrong("per", "missing; wanted how many tokens a price is of: 1, 1k or 1M")
-    per = _unit(entry.get("per", "1"))
+        raise Wrong("per", "missing; wanted how many tokens a price is of: 1, 1k or 1M")
+    per = unit_of(entry.get("per", "1"))
     for kind in TOKEN_KINDS:
-        _check_digits(rates.get(kind), kind, per)
-    for kind in ("request", "image"):
-        _check_digits(rates.get(kind), kind, 1)
+        check_digits(rates.get(kind), kind, per)
+    for kind in CALL_KINDS:
+        check_digits(rates.get(kind), kind, 1)
     cached = entry.get("cached")
     if cached is not None and cached not in _CACHED:
-        raise _Wrong("cached", f"wanted within (cached tokens are part of the input's) or extra, got {cached!r}")
-    start, end = _days(entry)
+        raise Wrong("cached", f"wanted within (cached tokens are part of the input's) or extra, got {cached!r}")
+    start, end = days_of(entry)
     return Price(
-        provider=_text(entry, "provider", None),
-        model=_text(entry, "model") or "",
-        currency=_currency(entry.get("currency")),
+        provider=text_of(entry, "provider", None),
+        model=text_of(entry, "model") or "",
+        currency=currency_of(entry.get("currency")),
         per=per,
         rates=rates,
-        tiers=tuple(_tiers(entry.get("tiers", []), rates, per)),
+        tiers=tuple(_tiers(entry.get("tiers", []), {kind: kind for kind in rates}, per)),
         is_cache_extra=_CACHED[cached] if cached is not None else None,
         start=start,
         end=end,
-        source=_text(entry, "source", None),
+        source=text_of(entry, "source", None),
         place=place,
     )
 
 
-def _tiers(written: object, rates: Mapping[str, Decimal], per: int) -> Iterator[Tier]:
+def _storage(entry: Entry, place: str) -> StoragePrice:
+    rates = {kind: amount_of(entry, field) for kind, field in _SHELVES.items() if field in entry}
+    if not rates:
+        there = ", ".join(_SHELVES.values())
+        raise Wrong("", f"costs nothing; wanted at least one of {there}: what keeping `per` of them for a day costs")
+    per = unit_of(entry.get("per", "1"))
+    for kind in rates:
+        check_digits(rates[kind], _SHELVES[kind], per)
+    start, end = days_of(entry)
+    return StoragePrice(
+        dataset=text_of(entry, "dataset", None),
+        workspace=text_of(entry, "workspace", None),
+        currency=currency_of(entry.get("currency")),
+        per=per,
+        rates=rates,
+        tiers=tuple(_tiers(entry.get("tiers", []), {_SHELVES[kind]: kind for kind in rates}, per)),
+        start=start,
+        end=end,
+        place=place,
+    )
+
+
+def _tiers(written: object, kinds: Mapping[str, str], per: int) -> Iterator[Tier]:
+    """`kinds` are the fields that are priced without tiers, and what their kinds are called."""
     wanted = "wanted a list such as [{ above = 1_000_000, input = 0.12 }]"
     if not isinstance(written, list):
-        raise _Wrong("tiers", wanted)
+        raise Wrong("tiers", wanted)
     last = 0
     for each in written:
         if not isinstance(each, dict) or not isinstance(above := each.get("above"), int) or isinstance(above, bool):
-            raise _Wrong("tiers", wanted)
+            raise Wrong("tiers", wanted)
         if above <= last:
-            raise _Wrong("tiers", f"above: wanted more than {last}, got {above}; write the tiers in order")
+            raise Wrong("tiers", f"above: wanted more than {last}, got {above}; write the tiers in order")
         last = above
-        kinds = each.keys() - {"above"}
-        if not kinds or not kinds <= rates.keys():
-            there = ", ".join(rates)
-            raise _Wrong("tiers", f"above {above}: wanted prices of what is priced without tiers too ({there})")
-        found = {kind: _amount(each, kind, "tiers") for kind in sorted(kinds)}
+        fields = each.keys() - {"above"}
+        if not fields or not fields <= kinds.keys():
+            there = ", ".join(kinds)
+            raise Wrong("tiers", f"above {above}: wanted prices of what is priced without tiers too ({there})")
+        found = {kinds[field]: amount_of(each, field, "tiers") for field in sorted(fields)}
         for kind, rate in found.items():
-            _check_digits(rate, "tiers", per if kind in TOKEN_KINDS else 1)
+            check_digits(rate, "tiers", 1 if kind in CALL_KINDS else per)
         yield Tier(above=above, rates=found)
 
 
 def _discount(entry: Entry, place: str) -> Discount:
-    subjects = {subject: _text(entry, subject) for subject in SUBJECTS if subject in entry}
+    subjects = {subject: text_of(entry, subject) for subject in SUBJECTS if subject in entry}
     if not subjects:
-        raise _Wrong("", f'is for nobody; wanted at least one of {", ".join(SUBJECTS)} ("*" for all)')
+        raise Wrong("", f'is for nobody; wanted at least one of {", ".join(SUBJECTS)} ("*" for all)')
     if "percent" not in entry:
-        raise _Wrong("percent", "missing; wanted 0 to 100")
-    percent = _amount(entry, "percent")
+        raise Wrong("percent", "missing; wanted 0 to 100")
+    percent = amount_of(entry, "percent")
     if percent > 100 or percent != percent.quantize(Decimal("0.01")):
-        raise _Wrong("percent", f"wanted 0 to 100 with at most two digits behind the point, got {percent}")
-    start, end = _days(entry)
+        raise Wrong("percent", f"wanted 0 to 100 with at most two digits behind the point, got {percent}")
+    start, end = days_of(entry)
     return Discount(percent=percent, start=start, end=end, place=place, **subjects)
 
 
 def _budget(entry: Entry, place: str) -> Budget:
-    subjects = {subject: _text(entry, subject) for subject in SUBJECTS if subject in entry}
-    name = _text(entry, "name") or ""
+    subjects = {subject: text_of(entry, subject) for subject in BUDGETED if subject in entry}
+    name = text_of(entry, "name") or ""
     if not name.isprintable() or len(name) > 100:
-        raise _Wrong("name", "wanted 1 to 100 printable characters")
+        raise Wrong("name", "wanted 1 to 100 printable characters")
     if "amount" not in entry:
-        raise _Wrong("amount", "missing; wanted what may be used in a month")
-    amount = _amount(entry, "amount", dearest=_LARGEST_BUDGET)
+        raise Wrong("amount", "missing; wanted what may be used in a month")
+    amount = amount_of(entry, "amount", dearest=_LARGEST_BUDGET)
     if not amount:
-        raise _Wrong("amount", "wanted more than 0")
-    return Budget(name=name, amount=amount, currency=_currency(entry.get("currency")), place=place, **subjects)
+        raise Wrong("amount", "wanted more than 0")
+    return Budget(name=name, amount=amount, currency=currency_of(entry.get("currency")), place=place, **subjects)
 
 
 def _rate(entry: Entry, place: str) -> Rate:
     if "rate" not in entry:
-        raise _Wrong("rate", "missing; wanted what one unit is worth")
-    rate, on = _amount(entry, "rate", dearest=_LARGEST_BUDGET), _day(entry, "on")
+        raise Wrong("rate", "missing; wanted what one unit is worth")
+    rate, on = amount_of(entry, "rate", dearest=_LARGEST_BUDGET), day_of(entry, "on")
     if not rate:
-        raise _Wrong("rate", "wanted more than 0")
+        raise Wrong("rate", "wanted more than 0")
     if on is None:
-        raise _Wrong("on", "missing; wanted the day the rate is of")
-    currency, into = _currency(entry.get("currency")), _currency(entry.get("in"), "in")
-    return Rate(currency=currency, into=into, rate=rate, on=on, source=_text(entry, "source", None), place=place)
+        raise Wrong("on", "missing; wanted the day the rate is of")
+    currency, into = currency_of(entry.get("currency")), currency_of(entry.get("in"), "in")
+    return Rate(currency=currency, into=into, rate=rate, on=on, source=text_of(entry, "source", None), place=place)
 
 
 def _refund(entry: Entry, place: str) -> Refund:
-    return Refund(call=_text(entry, "call") or "", reason=_text(entry, "reason") or "", place=place)
-
-
-def _text(entry: Entry, field: str, *default: None) -> str | None:
-    if field not in entry:
-        if default:
-            return None
-        raise _Wrong(field, "missing")
-    value = entry[field]
-    if not isinstance(value, str) or not value.strip():
-        raise _Wrong(field, f"wanted text in quotes, got {value!r}")
-    return value.strip()
-
-
-def _amount(entry: Entry, field: str, named: str | None = None, dearest: Decimal = _DEAREST) -> Decimal:
-    value = entry[field]
-    if isinstance(value, str):
-        try:
-            value = Decimal(value)
-        except ArithmeticError:
-            value = None
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise _Wrong(
-            named or field, f"{field}: wanted a number such as 2.50" if named else "wanted a number such as 2.50"
-        )
-    amount = Decimal(value)
-    if not amount.is_finite() or not 0 <= amount < dearest:
-        raise _Wrong(named or field, f"wanted 0 or more, below {dearest:,}, got {amount}")
-    return amount
-
-
-def _check_digits(rate: Decimal | None, field: str, per: int) -> None:
-    if rate is not None and one(rate, per) % SMALLEST:
-        raise _Wrong(field, f"has too many digits: of one token or call at most {-SMALLEST.adjusted()} are kept")
-
-
-def _unit(written: object) -> int:
-    found = UNITS.get(str(written)) if isinstance(written, str | int) and not isinstance(written, bool) else None
-    found = found or (written if written in UNITS.values() and isinstance(written, int) else None)
-    if found is None:
-        raise _Wrong("per", f"wanted 1, 1k or 1M tokens, got {written!r}")
-    return found
-
-
-def _currency(written: object, field: str = "currency") -> str:
-    if not isinstance(written, str) or written not in CURRENCIES:
-        said = "missing" if written is None else f"got {written!r}"
-        raise _Wrong(field, f"wanted a code of ISO 4217 such as USD or CNY, {said}")
-    return written
-
-
-def _days(entry: Entry) -> tuple[date | None, date | None]:
-    start, end = _day(entry, "from"), _day(entry, "until")
-    if start is not None and end is not None and start >= end:
-        raise _Wrong("until", "wanted later than from; until is not included")
-    return start, end
-
-
-def _day(entry: Entry, field: str) -> date | None:
-    value = entry.get(field)
-    if isinstance(value, str):
-        try:
-            value = date.fromisoformat(value)
-        except ValueError:
-            value = 0
-    if value is None:
-        return None
-    if not isinstance(value, date) or isinstance(value, datetime) or not 1970 <= value.year <= 9000:
-        raise _Wrong(field, f"wanted a day such as 2026-01-31, got {entry[field]!s}; prices change at midnight")
-    return value
+    return Refund(call=text_of(entry, "call") or "", reason=text_of(entry, "reason") or "", place=place)
 
 
 class BookFile:

@@ -14,14 +14,21 @@ from decimal import Decimal
 import msgspec
 import pyarrow as pa
 
-from collector.billing.book import SUBJECTS, Budget
+from collector.billing.book import BUDGETED, Budget
 from collector.billing.currency import EXACT, payable
+from collector.billing.rating import SPLIT
 from collector.billing.statement import sums
 from collector.period import Period
 
 WITHIN, AT_RISK, EXHAUSTED = "within", "at risk", "exhausted"
 
-_COLUMNS = {"workspace": "workspace_id", "app": "app_id", "provider": "model_provider", "model": "model_name"}
+_COLUMNS = {
+    "workspace": "workspace_id",
+    "app": "app_id",
+    "provider": "model_provider",
+    "model": "model_name",
+    "key": SPLIT,
+}
 _MICROSECOND = timedelta(microseconds=1)
 _A_DAY = timedelta(days=1) // _MICROSECOND
 
@@ -30,6 +37,7 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     """One budget in one month."""
 
     name: str
+    about: dict[str, str]  # subject -> what the book says; none: everything
     period: str  # 2026-02
     currency: str
     amount: Decimal
@@ -43,8 +51,10 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def states(budgets: Iterable[Budget], lines: pa.Table, name: str, period: Period, now: datetime) -> list[BudgetState]:
-    """The state of every budget, in the order of the book."""
-    by = [_COLUMNS.get(subject, subject) for subject in SUBJECTS]
+    """The state of every budget, in the order of the book. `lines` are split by SPLIT where a budget is about keys."""
+    if SPLIT not in lines.column_names:
+        lines = lines.append_column(SPLIT, pa.nulls(len(lines), pa.string()))
+    by = [_COLUMNS.get(subject, subject) for subject in BUDGETED]
     found = sums(lines, (*by, "app_name", "day"))
     return [_state(each, _used(each, found), name, period, now) for each in budgets]
 
@@ -53,7 +63,7 @@ def _used(budget: Budget, found: dict[tuple[object, ...], tuple[Decimal, Decimal
     """What the budget is for, by day."""
     used: dict[date, Decimal] = {}
     for (currency, *values, app_name, day), (amount, _) in found.items():
-        known = dict(zip(SUBJECTS, values, strict=True))
+        known = dict(zip(BUDGETED, values, strict=True))
         if currency == budget.currency and budget.fits(known, app_name) and isinstance(day, date):
             used[day] = EXACT.add(used.get(day, Decimal(0)), amount)
     return dict(sorted(used.items()))
@@ -71,6 +81,7 @@ def _state(budget: Budget, by_day: dict[date, Decimal], name: str, period: Perio
     is_gone = used >= budget.amount
     return BudgetState(
         name=budget.name,
+        about={subject: told for subject in BUDGETED if (told := getattr(budget, subject)) is not None},
         period=name,
         currency=budget.currency,
         amount=budget.amount,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,9 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from collector.billing.cloud_events import cloud_events, lago_events
-from collector.billing.focus import focus
+from collector.billing.focus import pieces
 from collector.errors import QueryError
 from collector.period import Period
+
+BATCH = 10_000
+"""Rows of a CSV file that are written at once."""
 
 _MEDIA = {
     "csv": "text/csv; charset=utf-8",
@@ -86,9 +89,9 @@ def written(billed: Billed, form: Form) -> bytes:
         from collector.billing.sheets import workbook  # a library that nothing else needs
 
         return workbook(billed.lines, f"{billed.period.local(billed.period.start):%Y-%m}")
-    is_focus = form in (Form.FOCUS_CSV, Form.FOCUS_PARQUET)
-    table = focus(billed.lines, billed.period, account=billed.account) if is_focus else billed.lines
-    return _WRITERS[form.ending](table)
+    if form in (Form.FOCUS_CSV, Form.FOCUS_PARQUET):
+        return _WRITERS[form.ending](pieces(billed.lines, billed.period, account=billed.account))
+    return _WRITERS[form.ending](iter([billed.lines]))
 
 
 def _events(billed: Billed, form: Form) -> bytes:
@@ -106,13 +109,17 @@ def _events(billed: Billed, form: Form) -> bytes:
     return b"".join(msgspec.json.encode(event) + b"\n" for event in told)
 
 
-def _csv(table: pa.Table) -> bytes:
-    text = io.StringIO(newline="")
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(table.column_names)
-    columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
-    lines.writerows(zip(*columns, strict=True))
-    return text.getvalue().encode()
+def _csv(tables: Iterator[pa.Table]) -> bytes:
+    sink = io.BytesIO()
+    with io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True) as text:
+        lines = csv.writer(text, lineterminator="\n")
+        for place, table in enumerate(tables):
+            if not place:
+                lines.writerow(table.column_names)
+            for batch in table.to_batches(BATCH):
+                columns = [[_cell(value) for value in column.to_pylist()] for column in batch.columns]
+                lines.writerows(zip(*columns, strict=True))
+        return sink.getvalue()
 
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -127,11 +134,14 @@ def _cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
-def _parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+def _parquet(tables: Iterator[pa.Table]) -> bytes:
+    sink, first = pa.BufferOutputStream(), next(tables)
+    with pq.ParquetWriter(sink, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
     found: bytes = sink.getvalue().to_pybytes()
     return found
 
 
-_WRITERS: dict[str, Callable[[pa.Table], bytes]] = {"csv": _csv, "parquet": _parquet}
+_WRITERS: dict[str, Callable[[Iterator[pa.Table]], bytes]] = {"csv": _csv, "parquet": _parquet}

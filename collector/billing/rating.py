@@ -6,6 +6,9 @@ Counts are integers and money is DECIMAL all the way: nothing is divided, so not
 * A call belongs to the period it was made in, and to who paid at that instant: for its user, key, app or workspace.
 * Console test runs are left out, as of every answer; so are calls that the book refunds.
 * Tokens without a price are lines too, without currency and amount.
+* Where the book says so, a call of a model that it has no price for costs what Dify says it cost: a line of a kind of
+  its own, with the tokens and without a price of one.
+* What knowledge bases held costs what `collector.billing.storage` says.
 * Of a price with tiers the calls of a period fill its tiers in the order they were made, whoever made them: what all
   pay together does not depend on who they are.
 """
@@ -18,10 +21,24 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from collector.bill_lines import KEY, LINES
-from collector.billing.book import CALL_KINDS, EXTRA_CACHE, SUBJECTS, TOKEN_KINDS, Book, Model, Span
+from collector.bill_lines import KEY, LATER, LINES
+from collector.billing.book import (
+    CALL_KINDS,
+    EXTRA_CACHE,
+    REPORTED,
+    STORED_KINDS,
+    SUBJECTS,
+    TOKEN_KINDS,
+    Book,
+    Model,
+    Price,
+    Span,
+    StoragePrice,
+    steps,
+)
+from collector.billing.storage import LOOKS, shelves
 from collector.measures.by_app import APP_NAME, WORKSPACE_ID
-from collector.measures.by_user import COST_CENTRE, DEPARTMENT, PERSON
+from collector.measures.by_user import COST_CENTRE, DEPARTMENT, KEY_FINGERPRINT, PERSON
 from collector.period import Period
 from collector.records import ModelCall
 
@@ -38,9 +55,14 @@ _DIMENSIONS = {
     "department": DEPARTMENT,
     "cost_centre": COST_CENTRE,
 }
-_WHOSE = "day, workspace_id, app_id, app_name, person, department, cost_centre, model_provider, model_name"
+SPLIT = "key_fingerprint"
+"""What lines can be split by beside: the app key that asked. No bill does, so no line that is kept changes by it."""
+
+_WHOSE = "{split}day, workspace_id, app_id, app_name, person, department, cost_centre, model_provider, model_name"
 _KEYS = ", ".join(KEY)
 _KINDS = (*TOKEN_KINDS, *CALL_KINDS, TOTAL_ONLY)
+_ONLY_PRICED = (*CALL_KINDS, *STORED_KINDS)
+"""Kinds that are no line where the book has no price for them."""
 _CALL = ModelCall.table
 _COPIED = ", ".join(
     f"{_CALL}.{name}"
@@ -103,7 +125,8 @@ _QUANTITIES = f"""
     CASE WHEN span.has_reasoning THEN least(reasoning, whole_output) ELSE 0 END AS reasoning_output,
     whole_output - reasoning_output AS output,
     1 AS request, CAST(is_vision IS TRUE AS BIGINT) AS image,
-    CASE WHEN is_total_only THEN told_tokens ELSE 0 END AS tokens
+    CASE WHEN is_total_only THEN told_tokens ELSE 0 END AS tokens,
+    span.price IS NULL AND $is_reported_used AND call.cost > 0 AND call.currency IS NOT NULL AS is_reported
   FROM call LEFT JOIN span ON call.model_name = span.model AND coalesce(call.model_provider, '') = span.provider
     AND call.day >= span.from_day AND call.day < span.until_day
 """
@@ -111,7 +134,10 @@ _QUANTITIES = f"""
 _SUMS = ", ".join(f"CAST(sum({kind}) AS BIGINT) AS {kind}" for kind in _KINDS)
 _SPREAD = f"unnest([{', '.join(repr(kind) for kind in _KINDS)}]) AS kind, unnest([{', '.join(_KINDS)}]) AS quantity"
 _PRICED = f"{_WHOSE}, kind, above AS tier, currency, per, unit_price"
-_IS_PRICED = f"(kind NOT IN ({', '.join(repr(kind) for kind in CALL_KINDS)}) OR unit_price IS NOT NULL)"
+_IS_PRICED = f"(kind NOT IN ({', '.join(repr(kind) for kind in _ONLY_PRICED)}) OR unit_price IS NOT NULL)"
+_STORED = "dataset_id, dataset_name"
+_WIDE_PRICE = "CAST(unit_price AS DECIMAL(19, 12))"
+"""DuckDB keeps products of decimals of up to 18 digits within 18 digits, and refuses those that are larger."""
 
 _LINES = f"""
 WITH call AS ({_CALLS}),
@@ -119,31 +145,41 @@ span AS ({_SPANS}),
 rate AS ({_RATES}),
 reduction AS ({_DISCOUNTS}),
 measured AS ({_QUANTITIES}),
-daily AS (SELECT {_WHOSE}, price, {_SUMS} FROM measured WHERE NOT is_tiered GROUP BY ALL),
+daily AS (SELECT {_WHOSE}, price, {_SUMS} FROM measured WHERE NOT is_tiered AND NOT is_reported GROUP BY ALL),
 plain AS (
   SELECT {_PRICED}, quantity
   FROM (SELECT {_WHOSE}, price, {_SPREAD} FROM daily) AS part LEFT JOIN rate USING (price, kind)
   WHERE quantity <> 0 AND {_IS_PRICED}
 ),
+{LOOKS.strip()},
 filling AS (
   SELECT *, CAST(sum(quantity) OVER (PARTITION BY price, kind ORDER BY created_at, id) AS BIGINT) AS filled
-  FROM (SELECT {_WHOSE}, price, created_at, id, {_SPREAD} FROM measured WHERE is_tiered) AS part
+  FROM (
+    SELECT {_WHOSE}, price, created_at, id, {_SPREAD} FROM measured WHERE is_tiered
+    UNION ALL BY NAME FROM stored
+  ) AS part
   WHERE quantity <> 0
 ),
 tiered AS (
-  SELECT {_PRICED},
+  SELECT {_PRICED}, {_STORED},
     CASE WHEN above IS NULL THEN quantity
       ELSE least(filled, coalesce(below, filled)) - greatest(filled - quantity, above) END AS quantity
   FROM filling LEFT JOIN (SELECT * RENAME (price AS of_price, kind AS of_kind) FROM rate) AS step
     ON price = of_price AND kind = of_kind AND filled > above AND (below IS NULL OR filled - quantity < below)
   WHERE {_IS_PRICED}
 ),
+told AS (
+  SELECT {_WHOSE}, '{REPORTED}' AS kind, 0 AS tier, currency, 1 AS per, CAST(NULL AS DECIMAL(18, 12)) AS unit_price,
+    coalesce(told_tokens, whole_input + whole_output) AS quantity, cost AS told_amount
+  FROM measured WHERE is_reported
+),
 priced AS (
-  SELECT {_PRICED.replace("above AS ", "")}, CAST(sum(quantity) AS BIGINT) AS quantity
-  FROM (FROM plain UNION ALL BY NAME FROM tiered) GROUP BY ALL
+  SELECT {_PRICED.replace("above AS ", "")}, {_STORED}, CAST(sum(quantity) AS BIGINT) AS quantity,
+    CAST(sum(told_amount) AS DECIMAL(24, 9)) AS told_amount
+  FROM (FROM plain UNION ALL BY NAME FROM tiered UNION ALL BY NAME FROM told) GROUP BY ALL
 ),
 reduced AS (
-  SELECT *, CASE WHEN unit_price IS NOT NULL THEN coalesce((
+  SELECT *, CASE WHEN currency IS NOT NULL THEN coalesce((
     SELECT arg_min(share, no) FROM reduction AS r
     WHERE priced.day >= r.from_day AND priced.day < r.until_day
       AND coalesce(priced.person, '') GLOB r.person AND coalesce(priced.department, '') GLOB r.department
@@ -156,10 +192,12 @@ reduced AS (
   FROM priced
 ),
 line AS (
-  SELECT {_WHOSE}, kind, currency, per, unit_price, tier, CAST(discount AS DECIMAL(5, 4)) AS discount, quantity,
-    CAST(coalesce(CAST(quantity AS DECIMAL(15, 0)) * unit_price, 0) AS DECIMAL(38, 16)) AS list_amount,
+  SELECT {_WHOSE}, {_STORED}, kind, currency, per, unit_price, tier, CAST(discount AS DECIMAL(5, 4)) AS discount,
+    quantity,
+    CAST(coalesce(CAST(quantity AS DECIMAL(15, 0)) * {_WIDE_PRICE}, told_amount, 0) AS DECIMAL(38, 16)) AS list_amount,
     CAST(coalesce(
-      CAST(quantity AS DECIMAL(15, 0)) * (unit_price * CAST(1 - discount AS DECIMAL(5, 4))), 0
+      CAST(quantity AS DECIMAL(15, 0)) * ({_WIDE_PRICE} * CAST(1 - discount AS DECIMAL(5, 4))),
+      told_amount * CAST(1 - discount AS DECIMAL(5, 4)), 0
     ) AS DECIMAL(38, 16)) AS amount
   FROM reduced
 )
@@ -171,16 +209,19 @@ _MONEY = ", ".join(f"CAST(sum({name}) AS DECIMAL(38, 16)) AS {name}" for name in
 _DELTA = f"""
 , billed AS (FROM bill_line WHERE (period = $corrects AND corrects IS NULL) OR corrects = $corrects),
 delta AS (
-  SELECT {_KEYS}, max(app_name) AS app_name, CAST(sum(quantity) AS BIGINT) AS quantity, {_MONEY}
+  SELECT {_KEYS}, max(app_name) AS app_name, max(dataset_name) AS dataset_name,
+    CAST(sum(quantity) AS BIGINT) AS quantity, {_MONEY}
   FROM (
-    SELECT {_KEYS}, app_name, quantity, list_amount, amount FROM line
-    UNION ALL SELECT {_KEYS}, app_name, -quantity, -list_amount, -amount FROM billed
+    SELECT {_KEYS}, app_name, dataset_name, quantity, list_amount, amount FROM line
+    UNION ALL SELECT {_KEYS}, app_name, dataset_name, -quantity, -list_amount, -amount FROM billed
   ) GROUP BY {_KEYS} HAVING sum(quantity) <> 0 OR sum(amount) <> 0 OR sum(list_amount) <> 0
 )
 """
 
-_TOLD = f"concat_ws(chr(31), {', '.join(f'coalesce(CAST({name} AS VARCHAR), chr(30))' for name in KEY)})"
-_KEY_ID = f"left(sha256({_TOLD}), 32)"
+_TOLD = ", ".join(  # what came later is left out where it is null, so that the ids of older lines stay
+    f"'{name}=' || {name}" if name in LATER else f"coalesce(CAST({name} AS VARCHAR), chr(30))" for name in KEY
+)
+_KEY_ID = f"left(sha256(concat_ws(chr(31), {_TOLD})), 32)"
 
 
 def rated(arrow: Arrow, book: Book, period: Period, name: str) -> pa.Table:
@@ -188,6 +229,14 @@ def rated(arrow: Arrow, book: Book, period: Period, name: str) -> pa.Table:
     sql = f"""{_LINES}
     SELECT {_KEY_ID} AS id, $period AS period, NULL AS corrects, NULL AS corrects_line, * FROM line ORDER BY id"""
     return _asked(arrow, sql, book, period, {"period": name})
+
+
+def split(arrow: Arrow, book: Book, period: Period, name: str) -> pa.Table:
+    """The same lines, split by SPLIT, which is one column more: what they add up to is the same."""
+    sql = f"""{_LINES}
+    SELECT {_KEY_ID} AS id, $period AS period, NULL AS corrects, NULL AS corrects_line, * FROM line
+    ORDER BY id, {SPLIT}"""
+    return _asked(arrow, sql, book, period, {"period": name}, is_split=True)
 
 
 def corrections(arrow: Arrow, book: Book, period: Period, corrects: str, name: str) -> pa.Table:
@@ -203,32 +252,45 @@ def corrections(arrow: Arrow, book: Book, period: Period, corrects: str, name: s
 
 _REPORTED = f"""
 WITH call AS ({_CALLS})
-SELECT model_provider, model_name, currency, CAST(sum(cost) AS DECIMAL(38, 9)) AS reported, count(*) AS calls,
+SELECT workspace_id, app_id, CAST(NULL AS VARCHAR) AS dataset_id, model_provider, model_name, currency,
+  CAST(sum(cost) AS DECIMAL(38, 9)) AS reported, count(*) AS calls,
   count(*) FILTER (WHERE told_input IS NULL AND told_output IS NULL AND told_tokens IS NULL) AS unmeasured
-FROM call GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+FROM call GROUP BY ALL ORDER BY ALL
 """
 
 
 def reported(arrow: Arrow, book: Book, period: Period) -> pa.Table:
-    """What Dify says the same calls cost, by model and currency; how many there are, and how many told no usage."""
+    """What Dify says the same calls cost, by app, model and currency; how many calls, and how many told no usage."""
     sql, parameters = _over_calls(_REPORTED, book, period)
     return arrow(sql, parameters)
 
 
-def _asked(arrow: Arrow, sql: str, book: Book, period: Period, names: Mapping[str, object]) -> pa.Table:
+def _asked(
+    arrow: Arrow, sql: str, book: Book, period: Period, names: Mapping[str, object], *, is_split: bool = False
+) -> pa.Table:
     first, last = (period.local(at).date() for at in (period.start, period.end - _MICROSECOND))
     spans = book.spans(_models(arrow, period), first, last + timedelta(days=1))
-    sql, parameters = _over_calls(sql, book, period)
-    found = arrow(sql, {**parameters, **_rates(spans), **_reductions(book), **names})
-    return found.select(LINES.names).cast(LINES)
+    sql, parameters = _over_calls(sql, book, period, is_split=is_split)
+    used = {"is_reported_used": book.is_reported_used}
+    found = arrow(sql, {**parameters, **_rates(spans, book), **_reductions(book), **used, **names})
+    schema = LINES.append(pa.field(SPLIT, pa.string())) if is_split else LINES
+    return found.select(schema.names).cast(schema)
 
 
-def _over_calls(sql: str, book: Book, period: Period) -> tuple[str, dict[str, object]]:
+def _over_calls(sql: str, book: Book, period: Period, *, is_split: bool = False) -> tuple[str, dict[str, object]]:
     """The statement with its calls spelled out, and what these bind."""
-    joins = dict.fromkeys(join for each in _DIMENSIONS.values() for join in each.joins.get(ModelCall, ()))
-    columns = ", ".join(f"{each.columns[ModelCall]} AS {name}" for name, each in _DIMENSIONS.items())
+    split_by = {SPLIT: KEY_FINGERPRINT} if is_split else {}
+    dimensions = _DIMENSIONS | split_by
+    joins = dict.fromkeys(join for each in dimensions.values() for join in each.joins.get(ModelCall, ()))
+    columns = ", ".join(f"{each.columns[ModelCall]} AS {name}" for name, each in dimensions.items())
     offset, parameters = _offset(period)
-    told = {"columns": columns, "joins": "\n  ".join(joins), "offset": offset}
+    told = {
+        "columns": columns,
+        "joins": "\n  ".join(joins),
+        "offset": offset,
+        "look_offset": offset.replace(f"{_CALL}.", "dataset_day."),
+        "split": f"{SPLIT}, " if is_split else "",
+    }
     for name, text in told.items():
         sql = sql.replace(f"{{{name}}}", text)
     refunded = [refund.call for refund in book.refunds]
@@ -252,13 +314,14 @@ def _models(arrow: Arrow, period: Period) -> list[Model]:
     return list(zip(found["model_provider"], found["model_name"], strict=True))
 
 
-def _rates(spans: list[Span]) -> dict[str, object]:
+def _rates(spans: list[Span], book: Book) -> dict[str, object]:
     """The book's prices as columns of parameters; decimals as text, which SQL reads digit for digit."""
     numbers = {id(price): number for number, price in enumerate({id(s.price): s.price for s in spans}.values())}
     prices = {numbers[id(span.price)]: span.price for span in spans}
-    steps = [(number, price, *step) for number, price in prices.items() for step in price.steps()]
-    kinds = {number: {kind for kind, *_ in price.steps()} for number, price in prices.items()}
-    of = [numbers[id(span.price)] for span in spans]
+    kinds = {number: {kind for kind, *_ in steps(price)} for number, price in prices.items()}
+    of, first = [numbers[id(span.price)] for span in spans], len(prices)
+    priced: list[tuple[int, Price | StoragePrice]] = [*prices.items(), *enumerate(book.storage, first)]
+    rates = [(number, price.currency, *step) for number, price in priced for step in steps(price)]
     return {
         "span_provider": [span.model[0] or "" for span in spans],
         "span_model": [span.model[1] for span in spans],
@@ -269,13 +332,14 @@ def _rates(spans: list[Span]) -> dict[str, object]:
         "span_cached": ["cached_input" in kinds[number] for number in of],
         "span_reasoning": ["reasoning_output" in kinds[number] for number in of],
         "span_tiered": [bool(span.price.tiers) for span in spans],
-        "rate_price": [number for number, *_ in steps],
-        "rate_kind": [kind for _, _, kind, *_ in steps],
-        "rate_above": [above for _, _, _, above, *_ in steps],
-        "rate_below": [below for *_, below, _ in steps],
-        "rate_currency": [price.currency for _, price, *_ in steps],
-        "rate_per": [price.per if kind in TOKEN_KINDS else 1 for _, price, kind, *_ in steps],
-        "rate_unit": [f"{unit:f}" for *_, unit in steps],
+        "rate_price": [number for number, *_ in rates],
+        "rate_currency": [currency for _, currency, *_ in rates],
+        "rate_kind": [kind for _, _, kind, *_ in rates],
+        "rate_per": [per for _, _, _, per, *_ in rates],
+        "rate_above": [above for *_, above, _, _ in rates],
+        "rate_below": [below for *_, below, _ in rates],
+        "rate_unit": [f"{unit:f}" for *_, unit in rates],
+        **shelves(book, first),
     }
 
 

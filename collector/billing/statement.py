@@ -16,7 +16,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.bill_lines import AMOUNT, KEY, LINES, ClosedPeriod
+from collector.bill_lines import AMOUNT, FIRST_NAMES, KEY, LINES, ClosedPeriod
+from collector.billing.book import REPORTED
 from collector.billing.currency import EXACT, payable
 from collector.errors import QueryError
 
@@ -24,7 +25,7 @@ Row: TypeAlias = Mapping[str, Any]
 
 GROUPS = (
     *("department", "cost_centre", "person", "workspace_id", "app_id", "app_name", "model_provider", "model_name"),
-    *("kind", "day", "corrects"),
+    *("kind", "day", "corrects", "dataset_id", "dataset_name"),
 )
 """What lines can be added up by, beside their currency."""
 BY = ("department", "cost_centre")
@@ -80,12 +81,14 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str
     closed_at: datetime | None
     closed_by: str | None
-    digest: str | None  # None: not closed
+    digest: str | None  # of all lines; None: not closed, or a part of them
+    is_part: bool  # only what somebody sees who does not see everything
     lines: int
     totals: list[Total]
     groups: list[Group]
     unpriced: list[Unpriced]
     reported: list[Reported]
+    charged_as_reported: list[Reported]  # what has no price in the book and is charged at Dify's own; part of totals
     calls: int
     unmeasured: int  # calls that told no usage
     warnings: list[str]
@@ -165,6 +168,14 @@ def price_doubts(lines: pa.Table, told: Iterable[Row]) -> Iterator[str]:
             )
 
 
+def by_model(told: pa.Table) -> list[Row]:
+    """What `rating.reported` tells of apps, added up by model and currency."""
+    keys, numbers = ["model_provider", "model_name", "currency"], ["reported", "calls", "unmeasured"]
+    found = told.group_by(keys).aggregate([(name, "sum") for name in numbers])
+    rows: list[Row] = found.rename_columns([name.removesuffix("_sum") for name in found.column_names]).to_pylist()
+    return rows
+
+
 def reported(told: Iterable[Row]) -> list[Reported]:
     """What Dify says, by currency."""
     found: dict[str, Decimal] = {}
@@ -174,11 +185,17 @@ def reported(told: Iterable[Row]) -> list[Reported]:
     return [Reported(currency=currency, amount=amount) for currency, amount in sorted(found.items())]
 
 
+def charged_as_reported(lines: pa.Table) -> list[Reported]:
+    """What lines charge at Dify's own price, by currency, after discounts."""
+    found = sums(lines.filter(pc.equal(lines["kind"], REPORTED)), ())
+    return [Reported(currency=currency, amount=amount) for (currency,), (amount, _) in sorted(found.items())]
+
+
 def between(before: pa.Table, after: pa.Table) -> pa.Table:
     """The lines that make `after` of `before`: quantities and amounts that came (or, below zero, went), by key."""
     both = pa.concat_tables([after, _negated(before)])
     added = [("quantity", "sum"), ("list_amount", "sum"), ("amount", "sum")]
-    rest = [(name, "max") for name in ("id", "period", "corrects", "corrects_line", "app_name")]
+    rest = [(name, "max") for name in ("id", "period", "corrects", "corrects_line", "app_name", "dataset_name")]
     found = both.group_by([*KEY], use_threads=False).aggregate([*added, *rest])
     found = found.rename_columns([name.removesuffix("_sum").removesuffix("_max") for name in found.column_names])
     found = found.select(LINES.names).cast(LINES)
@@ -189,10 +206,20 @@ def between(before: pa.Table, after: pa.Table) -> pa.Table:
 def digest(lines: pa.Table, starts_at: datetime, ends_at: datetime) -> str:
     """SHA-256 over the bounds and the lines, in the order of what they correct and their ids, one text for each.
 
-    Every column in the order of LINES, divided by U+001F; null is U+001E; decimals with all their digits.
+    Every column of FIRST_NAMES in their order, divided by U+001F; null is U+001E; decimals with all their digits. Then,
+    of the columns that came later, those that are not null, each as U+001F, name=value: what was closed before there
+    were any has the digest it had.
     """
     ordered = lines.sort_by([("corrects", "ascending"), ("id", "ascending")])
-    columns = [[_text(value) for value in ordered[name].to_pylist()] for name in LINES.names]
+    columns = [[_text(value) for value in ordered[name].to_pylist()] for name in FIRST_NAMES]
+    for name in LINES.names[len(FIRST_NAMES) :]:
+        told = ordered[name].to_pylist()
+        if any(value is not None for value in told):
+            last = columns[-1]
+            columns[-1] = [
+                before if value is None else f"{before}\x1f{name}={value}"
+                for before, value in zip(last, told, strict=True)
+            ]
     found = hashlib.sha256(f"{starts_at.isoformat()}\x1f{ends_at.isoformat()}".encode())
     for row in zip(*columns, strict=True):
         found.update(("\n" + "\x1f".join(row)).encode())

@@ -1,7 +1,8 @@
 """Bills over REST: periods, statements, lines as files, differences; and closing a period.
 
-What comes in are Bills; what goes out is JSON with money as text, digit for digit, or a file. Every route wants a key
-that sees everything: tiers and totals are of all who pay together.
+What comes in are Bills; what goes out is JSON with money as text, digit for digit, or a file. Who is bound to apps,
+workspaces or Difys gets the part of a bill that is theirs; closing, differences and budgets are of all who pay
+together, and want a key that sees everything.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 
-from collector.access import Scope
+from collector.access import EVERYTHING, Scope, Sight
 from collector.billing.bills import Bills, Difference
 from collector.billing.book_file import parse_book
 from collector.billing.exports import Billed, Form, written
@@ -46,7 +47,7 @@ class PeriodBody(BaseModel):
     closed_at: datetime | None
     closed_by: str | None
     lines: int | None
-    digest: str | None = Field(description="SHA-256 of the kept lines; null: not closed.")
+    digest: str | None = Field(description="SHA-256 of the kept lines; null: not closed, or a part of them.")
 
 
 class Periods(BaseModel):
@@ -95,12 +96,16 @@ class ReportedBody(BaseModel):
 class StatementBody(PeriodBody):
     """One period's bill · 账单"""
 
+    is_part: bool = Field(description="Only the lines that this key sees.")
     lines: int
     timezone: str
     totals: list[TotalBody]
     groups: list[GroupBody]
     unpriced: list[UnpricedBody]
     reported: list[ReportedBody]
+    charged_as_reported: list[ReportedBody] = Field(
+        description="What has no price in the book and is charged at Dify's own; part of the totals."
+    )
     calls: int
     unmeasured: int = Field(description="Calls that told no usage.")
     warnings: list[str] = Field(description="Prices that are hundreds of times Dify's own, or that part of it.")
@@ -125,6 +130,7 @@ class BudgetBody(BaseModel):
     """One budget in the month that lasts · 预算"""
 
     name: str
+    about: dict[str, str] = Field(description="What it is of: key, app, department, …; empty: everything.")
     period: str
     currency: str
     amount: Money
@@ -239,10 +245,10 @@ def plain_lines(lines: pa.Table) -> list[dict[str, Any]]:
     return found
 
 
-def file_of(bills: Bills, period: str, form: Form, account: str) -> bytes:
-    """One period's lines as a file."""
+def file_of(bills: Bills, period: str, form: Form, account: str, sight: Sight = EVERYTHING) -> bytes:
+    """One period's lines as a file, as far as they are seen."""
     bounds, is_closed = bills.bounds(period)
-    return written(Billed(bills.lines(period), bounds, account, is_closed), form)
+    return written(Billed(bills.lines(period, sight), bounds, account, is_closed), form)
 
 
 def columns(by: Sequence[str]) -> tuple[str, ...]:
@@ -262,12 +268,15 @@ def columns(by: Sequence[str]) -> tuple[str, ...]:
 def router(bills: Bills, account: str) -> APIRouter:
     """The routes; `account` is who runs Dify, as exports name it."""
     routes = APIRouter(tags=["billing"], responses=PROBLEM_RESPONSES)
-    reading, closing = needs(Scope.READ, is_whole=True), needs(Scope.ADMIN, is_noted=True)
+    reading, whole = needs(Scope.READ), needs(Scope.READ, is_whole=True)
+    closing = needs(Scope.ADMIN, is_whole=True, is_noted=True)
 
     @routes.get("/api/v1/billing/periods", summary="Billing periods · 账期列表", dependencies=[reading])
     def periods() -> Periods:
         """Every month from the first facts until now."""
-        return Periods.model_validate({"periods": msgspec.to_builtins(_answered(bills.periods))})
+        return Periods.model_validate(
+            {"periods": msgspec.to_builtins(_answered(lambda: bills.periods(visitor().sight)))}
+        )
 
     @routes.get("/api/v1/billing/periods/{period}", summary="A bill · 账单", dependencies=[reading])
     def statement(
@@ -275,10 +284,10 @@ def router(bills: Bills, account: str) -> APIRouter:
         by: Annotated[list[str], Query(description=f"What to add up by: {', '.join(GROUPS)}.")] = [],  # noqa: B006
     ) -> StatementBody:
         """Totals by currency, sums by payer, tokens without a price, and what Dify says it cost."""
-        found = _answered(lambda: bills.statement(period, columns(by)))
+        found = _answered(lambda: bills.statement(period, columns(by), visitor().sight))
         return StatementBody.model_validate(msgspec.to_builtins(found))
 
-    @routes.get("/api/v1/billing/budgets", summary="Budgets · 预算", dependencies=[reading])
+    @routes.get("/api/v1/billing/budgets", summary="Budgets · 预算", dependencies=[whole])
     def budgets() -> Budgets:
         """How far each budget of the book has gone this month. Budgets advise; nothing is blocked."""
         return Budgets.model_validate({"budgets": msgspec.to_builtins(_answered(bills.budgets))})
@@ -295,7 +304,7 @@ def router(bills: Bills, account: str) -> APIRouter:
         format: Annotated[Form, Query(description="As they are, as FOCUS 1.2 wants them, or as events.")] = Form.CSV,
     ) -> Response:
         """Every line as a file."""
-        content = _answered(lambda: file_of(bills, period, format, account))
+        content = _answered(lambda: file_of(bills, period, format, account, visitor().sight))
         named = {"Content-Disposition": f'attachment; filename="bill-{period}-{format}.{format.ending}"'}
         return Response(content, media_type=format.media_type, headers=named)
 
@@ -306,7 +315,7 @@ def router(bills: Bills, account: str) -> APIRouter:
         period: Month, currency: Annotated[str, Query(alias="in", description="ISO 4217.", max_length=3)]
     ) -> ConvertedBody:
         """The totals by the price book's dated rates: for reading, kept nowhere."""
-        found = _answered(lambda: bills.converted(period, currency))
+        found = _answered(lambda: bills.converted(period, currency, visitor().sight))
         return ConvertedBody.model_validate(msgspec.to_builtins(found))
 
     @routes.post("/api/v1/billing/periods/{period}/close", summary="Close a period · 关账", dependencies=[closing])
@@ -317,7 +326,7 @@ def router(bills: Bills, account: str) -> APIRouter:
         return ClosedBody.model_validate(msgspec.to_builtins(closed))
 
     @routes.get(
-        "/api/v1/billing/periods/{period}/difference", summary="What changed since · 差异", dependencies=[reading]
+        "/api/v1/billing/periods/{period}/difference", summary="What changed since · 差异", dependencies=[whole]
     )
     def difference(period: Month) -> DifferenceBody:
         """A closed period beside what it is rated at now, and whether anybody touched its lines."""
@@ -326,7 +335,7 @@ def router(bills: Bills, account: str) -> APIRouter:
     @routes.post(
         "/api/v1/billing/periods/{period}/difference",
         summary="Rate with another book · 重新计价",
-        dependencies=[reading],
+        dependencies=[whole],
     )
     def rerated(period: Month, other: Rerating) -> DifferenceBody:
         """A period beside what it would be by another price book. Changes nothing."""

@@ -181,6 +181,15 @@ COST = "dify_llm_cost_{currency}_total"
 
 COST_LABELS = (*_CALL, NODE)
 
+RATED_COSTS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "dify_llm_rated_cost_{currency}_total": (_CALL, "dataset_id IS NULL AND currency IS NOT NULL"),
+    "dify_knowledge_rated_cost_{currency}_total": ((WORKSPACE, DATASET), "dataset_id IS NOT NULL"),
+}
+"""What usage costs by the price book: labels, and which lines of bills are counted. One family per currency."""
+
+UNRATED = Family("dify_llm_unrated_tokens_total", "unrated_tokens", (PROVIDER, MODEL))
+"""Tokens that the price book has no price for."""
+
 INFO = "dify_app_info"
 """Always 1: the only place of an app's name, to be joined on app_id."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, product
 from operator import add
@@ -32,6 +32,8 @@ from collector.faces.families import (
     FAMILIES,
     INFO,
     INFO_LABELS,
+    RATED_COSTS,
+    UNRATED,
     WINDOWS,
     Family,
     currency_in_name,
@@ -57,6 +59,12 @@ SLACK = timedelta(days=1)
 """Dify's clock may be ahead of ours; what it dates into the near future has happened."""
 
 _COST = counted(CATALOGUE.measure("cost"))
+_RATED = CATALOGUE.measure("rated_cost")
+_RATED_COSTS = {
+    name: replace(_RATED, name=f"rated_cost_{place}", where=lines)
+    for place, (name, (_, lines)) in enumerate(RATED_COSTS.items())
+}
+_UNRATED = CATALOGUE.measure(UNRATED.measure)
 _APPS = CATALOGUE.measure("apps")
 _USERS = CATALOGUE.measure("active_users")
 
@@ -91,6 +99,11 @@ _RECENT: Mapping[int, tuple[Wanted, ...]] = {
 }
 """The other gauges, by how many seconds old their facts may be."""
 
+
+_OF_BILLS: tuple[Wanted, ...] = (
+    *((measure, (*RATED_COSTS[name][0], "currency")) for name, measure in _RATED_COSTS.items()),
+    (_UNRATED, UNRATED.labels),
+)
 
 Places: TypeAlias = Mapping[Labels, Labels]
 """Where the values of labels are counted."""
@@ -160,12 +173,19 @@ class Exposition:
         for age, wanted in _RECENT.items():
             recent = Period(now - timedelta(seconds=age), end, ZoneInfo("UTC"))
             found |= numbers(wanted, rows, recent, Moment.CREATED, state)
+        # Lines of bills stand at the start of their day: that on which counting began is counted whole.
+        days = Period(self._counting_since - Level.DAY.length, end, ZoneInfo("UTC"))
+        found |= numbers(_OF_BILLS, rows, days, Moment.CREATED, state)
         for family in FAMILIES:
             if family.kind == "histogram":
                 yield self._histogram(family, found)
             else:
                 yield self._family(family, _zeros(family, found[_APPS]) | found[_SINGLE[family]])
-        yield from self._costs(found[_COST])
+        yield from self._costs(COST, COST_LABELS, said_of(_COST), found[_COST])
+        for name, measure in _RATED_COSTS.items():
+            yield from self._costs(name, RATED_COSTS[name][0], _said_of_bills(_RATED), found[measure])
+        unrated = self._readings.raised(UNRATED.name, found[_UNRATED])
+        yield Shown(UNRATED.name, "counter", _said_of_bills(_UNRATED), UNRATED.labels, unrated)
         yield from _active_users(rows, now, end, state)
         said = "An app that exists, with the name it has now; always 1."
         yield Shown(INFO, "gauge", said, INFO_LABELS, dict.fromkeys(found[_APPS], 1.0))
@@ -205,14 +225,15 @@ class Exposition:
             sums=self._readings.raised(f"{family.name}_sum", total),
         )
 
-    def _costs(self, costs: Values) -> Iterator[Shown]:
+    def _costs(self, family: str, names: tuple[str, ...], said: str, costs: Values) -> Iterator[Shown]:
+        """One family for each currency, which is the last label."""
         by_currency: dict[str, Values] = {}
         for (*labels, currency), cost in costs.items():
-            values = by_currency.setdefault(COST.format(currency=currency_in_name(currency)), {})
+            values = by_currency.setdefault(family.format(currency=currency_in_name(currency)), {})
             values[tuple(labels)] = values.get(tuple(labels), 0.0) + cost
         for name, values in sorted(by_currency.items()):
-            values = moved(values, self._places(name, COST_LABELS, values), add)
-            yield Shown(name, "counter", said_of(_COST), COST_LABELS, self._readings.raised(name, values))
+            values = moved(values, self._places(name, names, values), add)
+            yield Shown(name, "counter", said, names, self._readings.raised(name, values))
 
 
 def router(exposition: Exposition) -> APIRouter:
@@ -226,6 +247,10 @@ def router(exposition: Exposition) -> APIRouter:
         return Response(text, headers={"Content-Type": content_type})
 
     return routes
+
+
+def _said_of_bills(measure: Measure) -> str:
+    return f"{measure.help} Counted by day, from the day on which counting began; it waits where a bill becomes less."
 
 
 def _active_users(rows: Rows, now: datetime, end: datetime, state: State) -> Iterator[Shown]:

@@ -13,6 +13,8 @@ from collector.faces.families import (
     FAMILIES,
     INFO,
     INFO_LABELS,
+    RATED_COSTS,
+    UNRATED,
     WINDOWS,
     Family,
 )
@@ -78,6 +80,7 @@ _SUBJECTS = {
     "run": "Runs · 运行",
     "node_execution": "Nodes · 节点",
     "model_call": "Model calls · 模型调用",
+    "rated_line": "Bills · 计费",
     "message": "Messages, conversations and users · 消息、会话与用户",
     "conversation": "Messages, conversations and users · 消息、会话与用户",
     "feedback": "Ratings · 评价",
@@ -187,6 +190,11 @@ def _statistics() -> list[str]:
 def _families() -> list[str]:
     rows = [_family(family) for family in FAMILIES]
     rows.append(_row(f"`{COST.format(currency='<currency>')}`", "counter", _labels(COST_LABELS), "`cost`"))
+    rows += [
+        _row(f"`{name.format(currency='<currency>')}`", "counter", _labels(labels), "`rated_cost`")
+        for name, (labels, _) in RATED_COSTS.items()
+    ]
+    rows.append(_family(UNRATED))
     rows += [
         _row(f"`{name}`", "gauge", f"{_labels(labels)}, window ({', '.join(WINDOWS)})", "`active_users`")
         for name, labels in ACTIVE_USERS.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collector.bill_lines import RatedLine
 from collector.measures.dimension import Dimension, same
 from collector.measures.fragments import Facts
 from collector.measures.joins import APP_JOINS, APP_TAGS, DATASET_JOINS, OF_APPS, TAG_JOINS
@@ -85,12 +86,16 @@ ORIGIN = Dimension(
     title_zh="Dify 实例",
     help="Our name for the Dify it happened in, as the settings say; null for what was read before there were names.",
     columns={
-        **same("app.origin", *(facts for facts in OF_APPS if facts not in (Pull, Retrieval, Watermark))),
+        **same("app.origin", *(facts for facts in OF_APPS if facts not in (Pull, RatedLine, Retrieval, Watermark))),
         **same("dataset.origin", DatasetDay, Retrieval),
+        RatedLine: "coalesce(app.origin, dataset.origin)",
         **same("origin", App, Dataset, Pull),
         Watermark: "coalesce(nullif(origin, ''), app.origin)",
     },
-    joins={facts: joins for facts, joins in (APP_JOINS | DATASET_JOINS).items() if facts is not Pull},
+    joins={
+        **{facts: joins for facts, joins in (APP_JOINS | DATASET_JOINS).items() if facts is not Pull},
+        RatedLine: (*APP_JOINS[RatedLine], *DATASET_JOINS[RatedLine]),
+    },
     is_label=True,
 )
 SOURCE = Dimension(
@@ -98,7 +103,9 @@ SOURCE = Dimension(
     title="Source",
     title_zh="数据来源",
     help="Who told us: console, database, tap, file, broker or portal.",
-    columns=same("source", *OF_APPS, App, Dataset, DatasetDay, Model, QueueSample),
+    columns=same(
+        "source", *(facts for facts in OF_APPS if facts is not RatedLine), App, Dataset, DatasetDay, Model, QueueSample
+    ),
     is_label=True,
 )
 STREAM = Dimension(

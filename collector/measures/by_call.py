@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collector.bill_lines import RatedLine
 from collector.measures.dimension import Dimension, same
 from collector.measures.joins import CALL_MESSAGE, CALL_RUN, FEEDBACK_MESSAGE, MESSAGE_RUN, NODE_RUN, RUN_MESSAGE
 from collector.records import Conversation, Feedback, Message, Model, ModelCall, NodeExecution, Pull, Request, Run
@@ -11,7 +12,7 @@ MODEL_PROVIDER = Dimension(
     title="Model provider",
     title_zh="模型供应商",
     help="Provider of the model, as organisation/plugin/name.",
-    columns=same("model_provider", ModelCall, Model),
+    columns=same("model_provider", ModelCall, Model, RatedLine),
     is_label=True,
 )
 MODEL_NAME = Dimension(
@@ -19,7 +20,7 @@ MODEL_NAME = Dimension(
     title="Model",
     title_zh="模型",
     help="Name of the model; null where Dify does not tell it.",
-    columns=same("model_name", ModelCall, Model),
+    columns=same("model_name", ModelCall, Model, RatedLine),
     is_label=True,
 )
 NODE_TYPE = Dimension(
@@ -73,8 +74,8 @@ CURRENCY = Dimension(
     name="currency",
     title="Currency",
     title_zh="币种",
-    help="Currency of the cost, as Dify says it. Two currencies are never added.",
-    columns=same("currency", ModelCall),
+    help="Currency of the cost, as Dify or the price book says it. Two currencies are never added.",
+    columns=same("currency", ModelCall, RatedLine),
 )
 RUN_ID = Dimension(
     name="run_id",

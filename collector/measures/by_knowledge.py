@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collector.bill_lines import RatedLine
 from collector.measures.dimension import Dimension, same
 from collector.measures.joins import DATASET_JOINS
 from collector.records import Dataset, DatasetDay, QueueSample, Retrieval
@@ -11,7 +12,7 @@ DATASET_ID = Dimension(
     title="Knowledge base id",
     title_zh="知识库 ID",
     help="Dify's id of the knowledge base.",
-    columns={**same("dataset_id", DatasetDay, Retrieval), Dataset: "id"},
+    columns={**same("dataset_id", DatasetDay, Retrieval, RatedLine), Dataset: "id"},
     is_label=True,
 )
 DATASET_NAME = Dimension(
@@ -19,7 +20,7 @@ DATASET_NAME = Dimension(
     title="Knowledge base",
     title_zh="知识库",
     help="The knowledge base's name as it is now.",
-    columns={**same("dataset.name", DatasetDay, Retrieval), Dataset: "name"},
+    columns={**same("dataset.name", DatasetDay, Retrieval, RatedLine), Dataset: "name"},
     joins=DATASET_JOINS,
 )
 INDEXING_TECHNIQUE = Dimension(
@@ -27,7 +28,7 @@ INDEXING_TECHNIQUE = Dimension(
     title="Indexing",
     title_zh="索引方式",
     help="high_quality (by an embedding model) or economy (by keywords).",
-    columns={**same("dataset.indexing_technique", DatasetDay, Retrieval), Dataset: "indexing_technique"},
+    columns={**same("dataset.indexing_technique", DatasetDay, Retrieval, RatedLine), Dataset: "indexing_technique"},
     joins=DATASET_JOINS,
 )
 RETRIEVED_FROM = Dimension(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collector.bill_lines import RatedLine
 from collector.measures.by_app import APP_ID, WORKSPACE_ID
 from collector.measures.dimension import Dimension, same
 from collector.measures.fragments import Facts, qualify
@@ -147,7 +148,8 @@ def _paid_by(name: str, title: str, title_zh: str, help: str) -> Dimension:
         facts: " ".join(f"WHEN payer_{kind}.kind IS NOT NULL THEN payer_{kind}.{name}" for kind in subjects)
         for facts, subjects in _SUBJECTS.items()
     }
-    columns = {facts: f"CASE {each} END" for facts, each in cases.items()}
+    columns: dict[Facts, str] = {facts: f"CASE {each} END" for facts, each in cases.items()}
+    columns[RatedLine] = name
     help = f"{help}, as the payers' file says for that instant; null where it says nothing."
     return Dimension(name=name, title=title, title_zh=title_zh, help=help, columns=columns, joins=_PAYER_JOINS)
 

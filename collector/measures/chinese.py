@@ -59,6 +59,10 @@ _CALLS = {
     "output_tokens": "模型输出的 Token，含推理部分。",
     "cached_input_tokens": "供应商从缓存读取的提示词 Token（供应商告知时）。",
     "reasoning_output_tokens": "用于推理的输出 Token（供应商告知时）；是输出 Token 的一部分。",
+    "rated_cost": "按价目表计算的用量费用（已扣除折扣），始终按币种分开，与账单一致：已关账月份为封存值，"
+    "更正计入开具它的月份。没有价格的用量不计入，并以标记提示。",
+    "rated_list_cost": "同上，未扣除折扣。",
+    "unrated_tokens": "价目表中没有价格的 Token；按模型与计费项拆分即为未定价清单。",
     "cost": "Dify 报告的调用费用，始终按币种分开。没有价格的调用不计入，并以标记提示。",
     "unpriced_tokens": "Dify 没有价格或价格为零的 Token。",
     "model_call_latency": "工作流节点发起的成功调用从请求到最后一个 Token 的时间。"
@@ -166,7 +170,10 @@ _DIMENSIONS = {
     "triggered_from": "运行由什么发起：app-run、webhook、schedule、plugin、debugging。",
     "invoke_from": "消息的来源：service-api、web-app、explore、trigger、debugger。",
     "error_class": "失败的种类，取自固定列表；未失败为空。",
-    "currency": "Dify 告知的费用币种。不同币种从不相加。",
+    "charge_kind": "input、cached_input、output、reasoning_output、request、image；知识库为 stored_documents 等；"
+    "tokens：仅知总数；reported：按 Dify 自身的价格计。",
+    "corrects": "被更正的已关账月份；空为当月用量。",
+    "currency": "费用币种，由 Dify 或价目表给出。不同币种从不相加。",
     "run_id": "Dify 的工作流运行 ID。",
     "route": "请求的路径模板，不含 ID。",
     "status_code": "Dify 回应的状态码；无回应为空。",

@@ -6,7 +6,7 @@ dashboards read.
 
 from __future__ import annotations
 
-from collector.measures import by_app, by_call, by_event, by_knowledge, by_user
+from collector.measures import by_app, by_bill, by_call, by_event, by_knowledge, by_user
 from collector.measures.dimension import Dimension
 from collector.measures.fragments import Facts
 
@@ -16,6 +16,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     *by_user.DIMENSIONS,
     *by_knowledge.DIMENSIONS,
     *by_event.DIMENSIONS,
+    *by_bill.DIMENSIONS,
 )
 """Every dimension, by subject and then as they stand there."""
 

@@ -6,6 +6,7 @@ than the SQL does. Nothing here runs a query.
 
 from __future__ import annotations
 
+from collector.bill_lines import RatedLine
 from collector.measures.catalogue import Catalogue
 from collector.measures.fragments import LOCAL_DAY, Facts
 from collector.measures.measure import INSTANT, Kind, Measure
@@ -41,7 +42,7 @@ OURSELVES = "collector"
 """The source of what we know of our own pulls."""
 
 SOURCES: dict[Facts, tuple[str, ...]] = {
-    **dict.fromkeys((Run, NodeExecution, ModelCall, Message), (CONSOLE, DATABASE, TAP, FILE)),
+    **dict.fromkeys((Run, NodeExecution, ModelCall, Message, RatedLine), (CONSOLE, DATABASE, TAP, FILE)),
     **dict.fromkeys((Conversation, User), (CONSOLE, DATABASE, TAP, FILE)),
     **dict.fromkeys((App, Feedback), (CONSOLE, DATABASE)),
     **dict.fromkeys((Dataset, DatasetDay, Retrieval), (CONSOLE, DATABASE)),

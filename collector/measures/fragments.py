@@ -13,12 +13,13 @@ from typing import TypeAlias
 
 import msgspec
 
+from collector.bill_lines import RatedLine
 from collector.records import FACTS, Record, Watermark
 
-Facts: TypeAlias = type[Record] | type[Watermark]
-"""What rows are counted: a kind of record, or the watermarks."""
+Facts: TypeAlias = type[Record] | type[Watermark] | type[RatedLine]
+"""What rows are counted: a kind of record, the watermarks, or the lines of bills."""
 
-_ALL_FACTS: tuple[Facts, ...] = (*FACTS, Watermark)
+_ALL_FACTS: tuple[Facts, ...] = (*FACTS, Watermark, RatedLine)
 _COLUMNS: dict[str, frozenset[str]] = {
     facts.table: frozenset(field.name for field in msgspec.structs.fields(facts)) for facts in _ALL_FACTS
 }

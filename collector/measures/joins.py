@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from collector.bill_lines import RatedLine
 from collector.measures.dimension import Members
 from collector.measures.fragments import Facts
 from collector.records import (
@@ -29,13 +30,14 @@ from collector.records import (
 
 OF_APPS: tuple[Facts, ...] = (
     *(Run, NodeExecution, ModelCall, Message, Conversation, Feedback, Request),
-    *(Retrieval, ApiKey, Pull, Watermark, PortalEvent, PortalValue),
+    *(Retrieval, ApiKey, Pull, Watermark, PortalEvent, PortalValue, RatedLine),
 )
 """Facts that belong to an app."""
 
 APP_JOINS = {facts: (f"LEFT JOIN app ON app.id = {facts.table}.app_id",) for facts in OF_APPS}
 DATASET_JOINS: dict[Facts, tuple[str, ...]] = {
-    facts: (f"LEFT JOIN dataset ON dataset.id = {facts.table}.dataset_id",) for facts in (DatasetDay, Retrieval)
+    facts: (f"LEFT JOIN dataset ON dataset.id = {facts.table}.dataset_id",)
+    for facts in (DatasetDay, Retrieval, RatedLine)
 }
 (RUN_APP,), (MESSAGE_APP,), (WATERMARK_APP,) = (APP_JOINS[facts] for facts in (Run, Message, Watermark))
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import cast
 
+from collector.bill_lines import RatedLine
 from collector.measures.answer import Answer, Row, put_in_order
 from collector.measures.ask import BEFORE, CHANGE, Fill, Moment, Order, Query
 from collector.measures.comparing import Earlier, earlier
@@ -43,7 +44,7 @@ __all__ = ["Answer", "Fill", "Filter", "Moment", "Order", "Query", "Rows", "run"
 STREAMS: Mapping[Facts, tuple[str, ...]] = {
     Run: ("runs", "app-logs"),
     NodeExecution: ("runs", "app-logs", "node-executions"),
-    ModelCall: ("runs", "app-logs", "node-executions", "conversations", "messages"),
+    **dict.fromkeys((ModelCall, RatedLine), ("runs", "app-logs", "node-executions", "conversations", "messages")),
     Message: ("conversations", "messages"),
     Conversation: ("conversations",),
     Feedback: ("feedback",),
@@ -196,7 +197,10 @@ def watermark(query: Query, rows: Rows) -> datetime | None:
 
 def earliest(rows: Rows) -> datetime | None:
     """When the oldest stored fact began, or the oldest day of which facts have gone; None of an empty store."""
-    return remembered(rows, earliest, _earliest)
+    ((day,),) = rows(f"SELECT min(created_at) FROM {RatedLine.table}", {})  # lines change beside batches
+    days = [day.astimezone(UTC)] if isinstance(day, datetime) else []
+    found = remembered(rows, earliest, _earliest)
+    return min([*days, *([found] if found else [])], default=None)
 
 
 def _earliest(rows: Rows) -> tuple[datetime | None, Extent]:

@@ -131,6 +131,12 @@ class Store(Protocol):
         Raises StoreError where it is kept already.
         """
 
+    def keep_rated(self, period: str, state: str, lines: pa.Table, rated_at: datetime) -> None:
+        """Keep the lines of a period in table `rated_line` (columns of `RatedLine`), in place of those before.
+
+        `state` is what they were rated in, for whoever asks later whether that changed. Does not wait for a batch.
+        """
+
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""
 

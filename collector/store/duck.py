@@ -36,7 +36,8 @@ from collector.records import (
     Stored,
 )
 from collector.rollups import Drift
-from collector.store import Parameters, Readings, columns, estimates, keys, marks, merge, migrations, retirement
+from collector.store import Parameters, Readings, Reads, columns, estimates, keys, marks, merge, migrations, rated
+from collector.store import retirement
 from collector.store.reading import Reading
 from collector.store.rollup import Rollups
 from collector.store.rollup_check import drifts
@@ -72,7 +73,7 @@ class DuckStore:
         temp_directory: str | Path | None = None,
     ) -> None:
         self._path = path
-        self._writing, self._counting, self._keying = threading.Lock(), threading.Lock(), threading.Lock()
+        self._writing, self._counting, self._keying, self._rating = (threading.Lock() for _ in range(4))
         self._rollups = Rollups()
         self._writer = connect(
             path, read_only=read_only, memory_limit=memory_limit, threads=threads, temp_directory=temp_directory
@@ -207,6 +208,11 @@ class DuckStore:
         with self._reading() as session, session.transaction(), session.showing(told=lines):
             session.run(f"INSERT INTO bill_period VALUES ({', '.join('?' * len(row))})", row)
             session.run("INSERT INTO bill_line BY NAME SELECT * FROM told")
+
+    def keep_rated(self, period: str, state: str, lines: pa.Table, rated_at: datetime) -> None:
+        """Keep the rated lines of a period, beside a batch that is being written."""
+        with self._rating, self._reading() as session, session.transaction():
+            rated.keep(session, period, state, lines, rated_at)
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy beside the running store, whole or not at all."""

@@ -667,6 +667,41 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        14,
+        "lines say which knowledge base was kept, and questions find every line rated",
+        (
+            "ALTER TABLE bill_line ADD COLUMN dataset_id VARCHAR",
+            "ALTER TABLE bill_line ADD COLUMN dataset_name VARCHAR",
+            """
+            CREATE TABLE rated_line (
+              created_at TIMESTAMPTZ NOT NULL,
+              period VARCHAR NOT NULL,
+              corrects VARCHAR,
+              workspace_id VARCHAR,
+              app_id VARCHAR,
+              person VARCHAR,
+              department VARCHAR,
+              cost_centre VARCHAR,
+              model_provider VARCHAR,
+              model_name VARCHAR,
+              dataset_id VARCHAR,
+              kind VARCHAR NOT NULL,
+              currency VARCHAR,
+              quantity BIGINT NOT NULL,
+              list_amount DECIMAL(38, 16) NOT NULL,
+              amount DECIMAL(38, 16) NOT NULL
+            )
+            """,
+            """
+            CREATE TABLE rated_period (
+              period VARCHAR PRIMARY KEY,
+              state VARCHAR NOT NULL,
+              rated_at TIMESTAMPTZ NOT NULL
+            )
+            """,
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -39,6 +39,11 @@ _OWN = "workspace_id IN ({values})"
 
 _OF_APP = Bounds("app_id IN ({values})", f"{_OWN} OR workspace_id IS NULL AND {_BY_WORKSPACE}", _BY_ORIGIN)
 _OF_APP_OR_DIFY = Bounds(_OF_APP.apps, _OF_APP.workspaces, f"origin IN ({{values}}) OR origin IS NULL AND {_BY_ORIGIN}")
+_OF_APP_OR_DATASET = Bounds(
+    _OF_APP.apps,
+    _OF_APP.workspaces,
+    f"{_BY_ORIGIN} OR dataset_id IN (SELECT id FROM {{dataset}} WHERE origin IN ({{values}}))",
+)
 _OF_WORKSPACE = Bounds(None, _OWN, _WORKSPACES_OF.format(column="origin"))
 
 # How far the streams of a whole workspace or Dify have come says something about the facts of each of its apps.
@@ -83,7 +88,9 @@ TABLES = {
     "retired_day": _OF_APP_OR_DIFY,
     # Only ever joined to a fact that is seen.
     "payer_span": Bounds("TRUE", "TRUE", "TRUE"),
-    "bill_line": _OF_APP,
+    "bill_line": _OF_APP_OR_DATASET,
+    "rated_line": _OF_APP_OR_DATASET,
+    "rated_period": Bounds(),
     "bill_period": Bounds(),
     "access_key": Bounds(),
     "counter": Bounds(),

@@ -7,6 +7,8 @@ billing.rating_ratio      rating a month (days, payers by user, tiers, two curre
 billing.calls_per_second  the same as a rate
 billing.focus_seconds     the month's lines rated and written as FOCUS Parquet; focus_bytes_per_line its size
 billing.memory_mb         the most memory this process held while it rated and exported, DuckDB bound to --memory
+billing.look_seconds      seeing that nothing changed since the month was rated
+billing.rated_query_ms    rated_cost of the month by day, department, model and currency, once it is rated
 
 The month has 51 apps with a model each, used by 2,000 users of 40 departments.
 """
@@ -31,6 +33,9 @@ from collector.billing.bills import Bills
 from collector.billing.book import Book
 from collector.billing.book_file import parse_book
 from collector.billing.exports import Billed, Form, written
+from collector.billing.rated import Rated
+from collector.faces.asking import Asker
+from collector.faces.rest_models import Asked
 from collector.payers import PayerSpan
 from collector.records import App, ModelCall, Run
 from collector.store import open_store
@@ -133,7 +138,13 @@ def measure(path: Path, count: int, rounds: int, memory: str) -> None:
         begun = time.perf_counter()
         lines = bills.lines(MONTH)
         content = written(Billed(lines, period, "Dify", is_closed), Form.FOCUS_PARQUET)
-        seconds = time.perf_counter() - begun
+        seconds, memory_used = time.perf_counter() - begun, memory_mb()
+        rated = Rated(bills, store.rows, store.keep_rated, lambda: END)
+        rated.refresh()
+        look = timed(rated.refresh)
+        asker = Asker(store.rows, END)
+        question = Asked(measure=["rated_cost"], by=["department", "model", "currency"], since=MONTH, grain="day")
+        query = min(timed(lambda: asker.answered(question)) for _ in range(rounds))
     print(f"{count:,} calls, {len(lines):,} lines, {len(content):,} bytes")
     print(
         Figure("billing.rating_ratio", adding / rating, "x", "DuckDB adding up the same tokens by day, app and model")
@@ -141,7 +152,9 @@ def measure(path: Path, count: int, rounds: int, memory: str) -> None:
     print(Figure("billing.calls_per_second", count / rating, "calls/s"))
     print(Figure("billing.focus_seconds", seconds, "s"))
     print(Figure("billing.focus_bytes_per_line", len(content) / len(lines), "bytes"))
-    print(Figure("billing.memory_mb", memory_mb(), "MB"), flush=True)
+    print(Figure("billing.memory_mb", memory_used, "MB"))
+    print(Figure("billing.look_seconds", look, "s"))
+    print(Figure("billing.rated_query_ms", query * 1000, "ms"), flush=True)
 
 
 def main() -> int:

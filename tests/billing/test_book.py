@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.billing.book import Book, Price
+from collector.billing.book import steps as steps_of
 from collector.billing.book_file import parse_book, read_book
 from collector.billing.currency import payable
 from collector.errors import SettingsError
@@ -23,7 +24,7 @@ def a_price(written: str) -> str:
 
 
 def steps(price: Price) -> dict[tuple[str, int], Decimal]:
-    return {(kind, above): unit for kind, above, _, unit in price.steps()}
+    return {(kind, above): unit for kind, _, above, _, unit in steps_of(price)}
 
 
 def test_numbers_are_read_digit_for_digit():
@@ -46,11 +47,11 @@ def test_a_price_is_of_so_many_tokens(per: str, unit: str):
 
 def test_tiers_of_a_kind_follow_each_other():
     (price,) = parse_book(a_price("output = 4\ntiers = [{above = 10, input = 0.5}, {above = 20, output = 3}]")).prices
-    assert list(price.steps()) == [
-        ("input", 0, 10, Decimal("0.000001")),
-        ("input", 10, None, Decimal("0.0000005")),
-        ("output", 0, 20, Decimal("0.000004")),
-        ("output", 20, None, Decimal("0.000003")),
+    assert list(steps_of(price)) == [
+        ("input", 1_000_000, 0, 10, Decimal("0.000001")),
+        ("input", 1_000_000, 10, None, Decimal("0.0000005")),
+        ("output", 1_000_000, 0, 20, Decimal("0.000004")),
+        ("output", 1_000_000, 20, None, Decimal("0.000003")),
     ]
 
 
@@ -150,7 +151,7 @@ def test_where_cached_tokens_stand_is_up_to_the_provider(provider: str | None, c
         ("[[discount]]\ndepartment = 'R'", "line 1: percent: missing"),
         ("[[refund]]\ncall = 'x'", "line 1: reason: missing"),
         ("[price]\nmodel = 'm'", "price: wanted entries, each under [[price]]"),
-        ("currency = 'USD'", "currency: wanted timezone, as_of, and entries"),
+        ("currency = 'USD'", "currency: wanted timezone, as_of, [fallback], and entries"),
         ("timezone = 'Beijing'", "timezone: no time zone 'Beijing'"),
         ("as_of = 'May'", "as_of: wanted a day"),
         ("[[price]", "is no TOML"),

@@ -19,6 +19,7 @@ from collector.errors import SettingsError
 from collector.faces.budgets import METRICS, Watch
 from collector.settings.configuration import load_settings
 from tests.billing.world import BOOK, PAYERS, QWEN_MAX, World, asked, at, january
+from tests.builders import a_request
 
 BUDGETS = """
 [[budget]]
@@ -200,3 +201,38 @@ async def test_a_service_tells_rest_metrics_and_the_webhook(tmp_path: Path):
         assert 'dify_budget_used_ratio{budget="sales",currency="CNY"} 1.0' in metrics
     finally:
         await service.close()
+
+
+KEYED = """
+[[budget]]
+name = "the shop's key"
+amount = 0.003
+currency = "USD"
+key = "aaaa000000000001"
+
+[[budget]]
+name = "any key, cheap models"
+amount = 1
+currency = "USD"
+key = "?*"
+model = "gpt-*"
+"""
+
+
+def test_a_budget_of_a_key_counts_what_its_requests_caused():
+    """m1 (0.0035 USD) came by one key, m2 (0.0016025) by another; of the rest nobody saw a request."""
+    world = World(january(), book=BOOK + KEYED)
+    world.now = at(1, 16, 0)
+    for message, key, day in (("m1", "aaaa000000000001", 5), ("m2", "bbbb000000000002", 15)):
+        world.put(
+            a_request(id=f"r-{message}", app_id="desk", message_id=message, key_fingerprint=key, created_at=at(1, day))
+        )
+    whole = {total.currency: total.amount for total in world.bills.statement("2026-01").totals}
+    one, both = world.bills.budgets()
+    assert (one.used.normalize(), one.state) == (Decimal("0.0035"), "exhausted")
+    assert (one.about, one.exhausted_at) == ({"key": "aaaa000000000001"}, at(1, 5, 0))
+    assert (both.used.normalize(), both.state) == (Decimal("0.0051025"), "within")
+    assert both.projected == Decimal("0.01"), "31 days of 15, as it is paid"
+    assert {total.currency: total.amount for total in world.bills.statement("2026-01").totals} == whole
+    assert "key_fingerprint" not in world.bills.lines("2026-01").column_names, "no line changes by it"
+    world.close()

@@ -217,13 +217,34 @@ def test_accounts_are_ascii_and_names_stand_in_the_tags(february: tuple[pa.Table
     assert all(tag["department"] == "Sales" and tag["app_name"] == "Desk" for tag in tags)
 
 
-def test_a_line_without_price_is_no_charge(february: tuple[pa.Table, pa.Table, Period]):
+def test_a_line_without_a_price_costs_nothing_and_says_so():
     world = World(january())
-    lines, period = world.bills.lines("2026-01"), february[2]
-    table = focus(lines, period, account="x")
-    assert "mystery" not in table["x_Model"].to_pylist()
-    assert table.schema.metadata[b"unpriced_lines_left_out"] == b"2"
+    period = Period.parse(since="2026-01", tz="Asia/Shanghai", now=at(3, 1))
+    table = focus(world.bills.lines("2026-01"), period, account="x")
+    found = [row for row in table.to_pylist() if row["x_Model"] == "mystery"]
+    assert [(row["ConsumedQuantity"], row["ChargeDescription"]) for row in found] == [
+        (123, "Input tokens of mystery (langgenius/openai/openai), without a price: costs nothing"),
+        (45, "Output tokens of mystery (langgenius/openai/openai), without a price: costs nothing"),
+    ]
+    assert {(row[name], row["BillingCurrency"]) for row in found for name in COSTS} == {(Decimal(0), "USD")}
+    assert {(row["x_PriceSource"], row["PricingCategory"]) for row in found} == {("none", "Other")}
+    assert table.schema.metadata[b"unpriced_lines"] == b"2"
+    world.book = parse_book('timezone = "Asia/Shanghai"')
+    of_nothing = focus(world.bills.lines("2026-01"), period, account="x")
+    assert set(of_nothing["BillingCurrency"].to_pylist()) == {"XXX"}, "no currency is involved"
     world.close()
+
+
+def test_a_long_bill_is_made_piece_by_piece(
+    february: tuple[pa.Table, pa.Table, Period], monkeypatch: pytest.MonkeyPatch
+):
+    lines, whole, period = february
+    before = {form: written(Billed(lines, period, "Example Ltd", False), form) for form in (Form.FOCUS_CSV, Form.CSV)}
+    monkeypatch.setattr("collector.billing.focus.PIECE", 2)
+    monkeypatch.setattr("collector.billing.exports.BATCH", 3)
+    billed = Billed(lines, period, "Example Ltd", False)
+    assert {form: written(billed, form) for form in before} == before
+    assert pq.read_table(io.BytesIO(written(billed, Form.FOCUS_PARQUET))).equals(whole)
 
 
 def test_csv_has_plain_numbers_and_parquet_the_same(february: tuple[pa.Table, pa.Table, Period]):
@@ -263,9 +284,9 @@ def test_a_workbook_adds_up_and_keeps_every_digit(february: tuple[pa.Table, pa.T
     assert Decimal(bill[-1][7]) == total.amount
     assert bill[-1][5] == pytest.approx(float(total.payable))
     assert [row[-1] for row in sheet[1:]] == [f"{amount:f}" for amount in lines["amount"].to_pylist()]
-    quantity = sheet[0].index("quantity")
+    quantity, paid = sheet[0].index("quantity"), sheet[0].index("amount")
     assert [row[quantity] for row in sheet[1:]] == lines["quantity"].to_pylist()
-    assert sum(row[-2] for row in sheet[1:]) == pytest.approx(float(total.amount))
+    assert sum(row[paid] for row in sheet[1:]) == pytest.approx(float(total.amount))
 
 
 def test_a_workbook_runs_no_name(february: tuple[pa.Table, pa.Table, Period]):

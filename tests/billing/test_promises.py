@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import os
 import random
+import subprocess
+import sys
 import types
 import typing
 from collections import Counter
@@ -27,7 +30,7 @@ from hypothesis import strategies as st
 
 import collector.billing
 from collector import bill_lines
-from collector.bill_lines import KEY, LINES
+from collector.bill_lines import KEY, LINES, ClosedPeriod
 from collector.billing import rating
 from collector.billing.bills import Bills
 from collector.billing.book_file import parse_book
@@ -37,6 +40,7 @@ from collector.period import Period, zone
 from collector.records import ModelCall, Record
 from collector.store import open_store
 from collector.store.tables import table_of
+from tests.billing import test_storage
 from tests.billing.world import BOOK, GPT, MYSTERY, PAYERS, QWEN_MAX, SONNET, World, asked, at, january, told
 from tests.builders import an_app
 from tests.conftest import ROOT, examples
@@ -53,8 +57,8 @@ calls = st.lists(
         st.sampled_from(["ana", "bo", "cy"]),
         st.sampled_from([GPT, QWEN_MAX, SONNET, MYSTERY]),
         st.integers(0, 58),  # the day, from 1 January on
-        st.integers(0, 20_000),
-        st.integers(0, 3_000),
+        st.integers(0, 20_000) | st.integers(0, 10**12),
+        st.integers(0, 3_000) | st.integers(0, 10**12),
         st.one_of(st.none(), st.integers(0, 9_000)),
     ),
     max_size=12,
@@ -227,16 +231,57 @@ def test_a_closed_period_is_the_same_from_a_backup_elsewhere(tmp_path: Path):
 
 
 def test_whoever_has_the_file_can_work_out_the_digest_from_what_the_page_says():
-    with closing(World(january())) as world:
+    book = BOOK + '[[knowledge]]\ncurrency = "CNY"\ntokens = 0.1\n'
+    with closing(World([*january(), *test_storage.shelves()], book=book)) as world:
         closed = world.bills.close("2026-01", "finance")
         period, is_closed = world.bills.bounds("2026-01")
         exported = written(Billed(world.bills.lines("2026-01"), period, "x", is_closed), Form.PARQUET)
     rows = pq.read_table(io.BytesIO(exported)).to_pylist()
     text = "2025-12-31T16:00:00+00:00\x1f2026-01-31T16:00:00+00:00"
+    later = ("dataset_id", "dataset_name")
     for row in sorted(rows, key=lambda row: row["id"]):
-        cells = [f"{cell:f}" if isinstance(cell, Decimal) else cell for cell in row.values()]
-        text += "\n" + "\x1f".join("\x1e" if cell is None else str(cell) for cell in cells)
+        told = {name: f"{cell:f}" if isinstance(cell, Decimal) else cell for name, cell in row.items()}
+        cells = ["\x1e" if cell is None else str(cell) for name, cell in told.items() if name not in later]
+        cells += [f"{name}={told[name]}" for name in later if told[name] is not None]
+        text += "\n" + "\x1f".join(cells)
     assert hashlib.sha256(text.encode()).hexdigest() == closed.digest
+
+
+ELSEWHERE = """
+import sys, time
+from datetime import datetime, timezone
+from pathlib import Path
+from collector.billing.bills import Bills
+from collector.billing.book_file import read_book
+from collector.store import open_store
+
+store = open_store(sys.argv[1], threads=3)
+book = read_book(Path(sys.argv[2]))
+clock = lambda: datetime(2027, 5, 1, tzinfo=timezone.utc)
+bills = Bills(store.rows, store.arrow, store.close_period, lambda: book, clock)
+print(time.tzname[0], bills.statement("2026-01").digest, bills.is_intact("2026-01"), bills.is_intact("2026-02"))
+print(len(bills.difference("2026-01").lines), bills.close("2026-03", "audit").digest)
+"""
+
+
+@pytest.mark.parametrize("timezone", ["America/St_Johns", "Pacific/Kiritimati"])
+def test_a_backup_proves_the_same_in_another_process_and_another_zone(tmp_path: Path, timezone: str):
+    with closing(World(january())) as world:
+        world.put(*asked("march", "ana", at(3, 31, 23, 59, 59), GPT, input_tokens=10))
+        world.now = at(4, 2)
+        first = world.bills.close("2026-01", "finance")
+        world.put(*asked("late", "bo", at(1, 20), GPT, input_tokens=50))
+        world.bills.close("2026-02", "finance")
+        world.store.backup(tmp_path / "copy.duckdb")
+        march = world.bills.close("2026-03", "finance")
+    (tmp_path / "prices.toml").write_text(BOOK)
+    command = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "copy.duckdb"), str(tmp_path / "prices.toml")]
+    around = {**os.environ, "TZ": timezone, "LC_ALL": "C", "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
+    said = subprocess.run(command, env=around, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    (zone_there, digest, *intact), (differing, rated_there) = (line.split() for line in said.stdout.splitlines())
+    assert zone_there not in ("UTC", "CST"), "the other process is elsewhere"
+    assert (digest, intact) == (first.digest, ["True", "True"])
+    assert (differing, rated_there) == ("0", march.digest), "what is rated anew there is what was rated here"
 
 
 def test_the_same_facts_rated_anew_elsewhere_have_the_same_digest(tmp_path: Path):
@@ -281,6 +326,55 @@ def test_any_tampering_shows(tampering: str, moves_money: bool):
         assert found.is_intact is False
         assert (len(found.lines) > 0) is moves_money
         assert world.bills.is_intact("2026-02") is False, "what was closed later is sealed with what was closed before"
+
+
+def _other(kind: str) -> str:
+    """A value that no line has."""
+    if kind == "VARCHAR":
+        return "'other'"
+    if kind == "DATE":
+        return "DATE '1999-01-01'"
+    if kind.startswith("TIMESTAMP"):
+        return "TIMESTAMPTZ '1999-01-01'"
+    return "12345" if kind == "BIGINT" else "0.0421"
+
+
+def test_no_column_of_a_line_or_a_closing_can_be_changed_unseen():
+    """Each of them, in one row of each kind: usage, a correction, one without a price."""
+    with closing(World(january())) as world:
+        world.bills.close("2026-01", "finance")
+        world.put(*asked("late", "bo", at(1, 20), GPT, input_tokens=50))
+        world.now = at(3, 2)
+        world.bills.close("2026-02", "finance")
+        run = world.store._writer.run  # type: ignore[attr-defined]
+        columns = run(
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() "
+            "WHERE table_name IN ('bill_line', 'bill_period') ORDER BY ALL"
+        )
+        for table in ("bill_line", "bill_period"):
+            run(f"CREATE TEMP TABLE kept_{table} AS FROM {table}")
+        places = {
+            "bill_line": ["corrects IS NOT NULL", "currency IS NULL", "corrects IS NULL AND currency IS NOT NULL"],
+            "bill_period": ["period = '2026-01'", "period = '2026-02'"],
+        }
+        unseen = []
+        for table, column, kind in columns:
+            for place in places[table]:
+                one = f"(SELECT rowid FROM {table} WHERE {place} ORDER BY rowid LIMIT 1)"
+                run(f"UPDATE {table} SET {column} = {_other(kind)} WHERE rowid IN {one}")
+                unseen += [f"{table}.{column} where {place}"] if _seems_intact(world) else []
+                run(f"DELETE FROM {table}")
+                run(f"INSERT INTO {table} FROM kept_{table}")
+                assert _seems_intact(world), "put back as it was"
+        assert unseen == []
+        assert len(columns) == len(LINES) + len(ClosedPeriod.__struct_fields__)
+
+
+def _seems_intact(world: World) -> bool:
+    try:
+        return world.bills.is_intact("2026-02")
+    except QueryError:
+        return False
 
 
 def retired(world: World, ages: dict[str, timedelta]) -> None:

@@ -413,3 +413,17 @@ def test_prices_by_the_call_and_by_the_image():
         ("request", "mystery", 1, "0.01"),
     ]
     world.close()
+
+
+def test_amounts_may_be_large():
+    book = BOOK + '[[price]]\nmodel = "gold"\ncurrency = "CNY"\nper = "1"\ninput = 999_999.5\nrequest = 123_456.789\n'
+    world = World(january(), book=book)
+    world.put(*asked("big", "ana", at(1, 20), GPT, input_tokens=3_000_000_000_000))
+    world.put(*asked("gold", "ana", at(1, 21), (GPT[0], "gold"), input_tokens=8_000_000))
+    found = told(world.bills.lines("2026-01"), "day", "kind", "list_amount", "amount")
+    assert [row for row in found if str(row[0]) >= "2026-01-20"] == [
+        ("2026-01-20", "input", "6000000", "5250000"),  # 3,000,000 million at 2.00, less 12.5 %
+        ("2026-01-21", "input", "7999996000000", "6999996500000"),
+        ("2026-01-21", "request", "123456.789", "108024.690375"),
+    ]
+    world.close()

@@ -17,7 +17,7 @@ Days are Shanghai's. Ana is of Research (12.5 % off), Bo of Sales. January 2026 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -28,7 +28,11 @@ import pyarrow as pa
 from collector.billing.bills import Bills
 from collector.billing.book import Book
 from collector.billing.book_file import parse_book
+from collector.billing.rated import Rated
 from collector.billing.statement import totals
+from collector.faces.asking import Asker
+from collector.faces.rest_models import Asked
+from collector.measures.answer import Answer
 from collector.payer_file import parse_toml
 from collector.records import App, ModelCall, Record
 from collector.store import Store, open_store
@@ -162,7 +166,7 @@ SPARE: list[Store] = []
 
 FILLED = (
     *("app", "run", "node_execution", "model_call", "message", "end_user", "request"),
-    *("payer_span", "bill_period", "bill_line"),
+    *("payer_span", "bill_period", "bill_line", "rated_line", "rated_period", "dataset", "dataset_day"),
 )
 
 
@@ -180,8 +184,14 @@ class World:
         self.bills = Bills(
             self.store.rows, self.store.arrow, self.store.close_period, lambda: self.book, lambda: self.now
         )
+        self.rated = Rated(self.bills, self.store.rows, self.store.keep_rated, lambda: self.now)
         self.put(*records)
         self.pay(payers)
+
+    def asked(self, *measures: str, by: Sequence[str] = (), since: str = "all", **more: Any) -> Answer:
+        """The answer of the catalogue, on Shanghai's calendar."""
+        question = Asked(measure=[*measures], by=[*by], since=since, **more)
+        return Asker(self.rated.rows, self.now, "Asia/Shanghai").answered(question)
 
     def put(self, *records: Record) -> None:
         if records:
@@ -191,7 +201,9 @@ class World:
         users = [a_user(id=id, session_id=id) for (id,) in self.store.rows("SELECT id FROM end_user")]
         apps = [App(**(vars_of(an_app(id=id)))) for (id,) in self.store.rows("SELECT id FROM app")]
         keys = [str(key) for (key,) in self.store.rows("SELECT DISTINCT key_fingerprint FROM request")]
-        self.store.set_payers(parse_toml(written).resolve(users, apps=apps, keys=keys))
+        workspaces = [str(id) for (id,) in self.store.rows("SELECT DISTINCT workspace_id FROM dataset")]
+        found = parse_toml(written).resolve(users, apps=apps, keys=keys, workspaces=workspaces)
+        self.store.set_payers(found)
 
     def price(self, *more: str, instead: tuple[str, str] = ("", "")) -> None:
         self.book = parse_book(BOOK.replace(*instead) + "\n".join(more))

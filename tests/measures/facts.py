@@ -9,11 +9,20 @@ from typing import Any
 import duckdb
 import msgspec
 
+from collector.bill_lines import RatedLine
 from collector.measures.query import Answer, Query, run
 from collector.period import Period, zone
 from collector.records import Record, Watermark
 from collector.store.tables import TABLES
 from tests.builders import NOON
+
+_NUMBERS = {
+    "created_at": "TIMESTAMPTZ",
+    "quantity": "BIGINT",
+    "list_amount": "DECIMAL(38, 16)",
+    "amount": "DECIMAL(38, 16)",
+}
+"""The columns of `rated_line` that are no texts."""
 
 
 class Facts:
@@ -32,6 +41,9 @@ class Facts:
             "CREATE TABLE payer_span (kind VARCHAR, subject VARCHAR, starts_at TIMESTAMPTZ, ends_at TIMESTAMPTZ, "
             "person VARCHAR, department VARCHAR, cost_centre VARCHAR, place VARCHAR)"
         )
+        lines = ", ".join(f"{name} VARCHAR" for name in RatedLine.__struct_fields__ if name not in _NUMBERS)
+        numbers = ", ".join(f"{name} {kind}" for name, kind in _NUMBERS.items())
+        self._connection.execute(f"CREATE TABLE rated_line ({lines}, {numbers})")
 
         for table in ("rollup_kept", "rollup_mark", "retired_day"):
             self._connection.execute(

@@ -1,0 +1,117 @@
+"""Lines of every month where questions find them: rated as bills are, kept by month until something they are made of
+changes.
+
+What comes in are Bills and a store's `rows` and `keep_rated`; what goes out is table `rated_line`, and `rows` that
+bring it up to date first. Where a month is closed its lines are those that were kept, else those that would be kept
+now: a month here is its bill, corrections and all. Nothing here rates, or knows a measure.
+
+To see whether anything changed takes a tenth of rating; both take time where there are millions of calls. So a question
+waits for it only where it takes less than PATIENCE; elsewhere `refresh` is called from time to time (`pause` says how
+long to wait), and answers are as old as that.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Protocol
+
+import pyarrow as pa
+
+from collector.access import EVERYTHING, Sight
+from collector.bill_lines import RatedLine
+from collector.billing.bills import Bills
+from collector.errors import QueryError, SettingsError
+from collector.period import Period
+
+PATIENCE = timedelta(seconds=1)
+"""A question waits so long for lines to be rated, and no longer."""
+
+SHORTEST_PAUSE, PAUSE_RATIO = timedelta(seconds=60), 20
+"""Between two looks: so long, or so many times as long as a look takes."""
+
+_NAMED = re.compile(rf"\b{RatedLine.table}\b")
+_READ = re.compile(rf"\b{RatedLine.table}\.")
+_INSTANT = pa.timestamp("us", tz="UTC")
+
+
+class AllRows(Protocol):
+    """A store's `rows`."""
+
+    def __call__(
+        self, sql: str, parameters: Mapping[str, object] | Sequence[object] = (), sight: Sight = EVERYTHING
+    ) -> list[tuple[object, ...]]: ...
+
+
+class Keep(Protocol):
+    """A store's `keep_rated`."""
+
+    def __call__(self, period: str, state: str, lines: pa.Table, rated_at: datetime) -> None: ...
+
+
+class Rated:
+    """The rated lines of one store. Safe to use from several threads."""
+
+    def __init__(
+        self, bills: Bills, rows: AllRows, keep: Keep, clock: Callable[[], datetime], *, is_kept_up: bool = False
+    ) -> None:
+        """`is_kept_up`: somebody calls `refresh` from time to time, so that a question need not."""
+        self._bills, self._rows, self._keep, self._clock = bills, rows, keep, clock
+        self._is_kept_up, self._lock = is_kept_up, Lock()
+        self._took: timedelta | None = None
+        self.looked_at: datetime | None = None
+
+    def refresh(self) -> int:
+        """Rate the months anew of which something has changed; how many. Raises SettingsError where no book is set."""
+        with self._lock:
+            began = time.monotonic()
+            kept: dict[object, object] = dict(self._rows("SELECT period, state FROM rated_period"))  # type: ignore[arg-type]
+            states = self._bills.states()
+            changed = [name for name, state in states.items() if kept.get(name) != state]
+            looked_at = self._clock()
+            for name in changed:
+                bounds, _ = self._bills.bounds(name)
+                self._keep(name, states[name], _rows_of(self._bills.lines(name), bounds), looked_at)
+            self._took, self.looked_at = timedelta(seconds=time.monotonic() - began), looked_at
+            return len(changed)
+
+    @property
+    def pause(self) -> timedelta:
+        """How long to wait before the next look."""
+        return max(SHORTEST_PAUSE, (self._took or timedelta()) * PAUSE_RATIO)
+
+    def rows(
+        self, sql: str, parameters: Mapping[str, object] | Sequence[object] = (), sight: Sight = EVERYTHING
+    ) -> list[tuple[object, ...]]:
+        """A store's `rows`: what reads rated lines reads them as they are now, or as of the last look (see above).
+
+        Raises QueryError where there is no price book.
+        """
+        if _NAMED.search(sql) and not self._is_left_to_others:
+            try:
+                self.refresh()
+            except SettingsError as error:
+                if _READ.search(sql):
+                    raise QueryError(
+                        f"nothing is rated: {error}", field="measure", remedy="set `prices`, or ask for cost"
+                    ) from None
+        return self._rows(sql, parameters, sight)
+
+    @property
+    def _is_left_to_others(self) -> bool:
+        return self._is_kept_up and self._took is not None and self._took > PATIENCE
+
+
+def _rows_of(lines: pa.Table, period: Period) -> pa.Table:
+    """Lines as `rated_line` holds them: usage at the start of its day, corrections at the start of their month."""
+    days = lines["day"].to_pylist()
+    starts = {day: max(period.day_start(day), period.start) for day in set(days)}
+    at = [
+        period.start if corrects else starts[day]
+        for day, corrects in zip(days, lines["corrects"].to_pylist(), strict=True)
+    ]
+    names = [name for name in RatedLine.__struct_fields__ if name != "created_at"]
+    return lines.select(names).append_column("created_at", pa.array(at, _INSTANT))
