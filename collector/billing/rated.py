@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import pyarrow as pa
 
@@ -38,12 +39,25 @@ _READ = re.compile(rf"\b{RatedLine.table}\.")
 _INSTANT = pa.timestamp("us", tz="UTC")
 
 
+Parameters: TypeAlias = Mapping[str, object] | Sequence[object]
+Found: TypeAlias = list[tuple[object, ...]]
+
+
+class Moment(Protocol):
+    """A store's `rows` of one moment."""
+
+    def __call__(self, sql: str, parameters: Parameters = (), /) -> Found: ...
+
+    @property
+    def remembered(self) -> Callable[..., Any]: ...
+
+
 class AllRows(Protocol):
     """A store's `rows`."""
 
-    def __call__(
-        self, sql: str, parameters: Mapping[str, object] | Sequence[object] = (), sight: Sight = EVERYTHING
-    ) -> list[tuple[object, ...]]: ...
+    def __call__(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> Found: ...
+
+    def still(self, sight: Sight = EVERYTHING) -> AbstractContextManager[Moment]: ...
 
 
 class Keep(Protocol):
@@ -83,26 +97,75 @@ class Rated:
         """How long to wait before the next look."""
         return max(SHORTEST_PAUSE, (self._took or timedelta()) * PAUSE_RATIO)
 
-    def rows(
-        self, sql: str, parameters: Mapping[str, object] | Sequence[object] = (), sight: Sight = EVERYTHING
-    ) -> list[tuple[object, ...]]:
+    @property
+    def rows(self) -> RatedRows:
         """A store's `rows`: what reads rated lines reads them as they are now, or as of the last look (see above).
 
-        Raises QueryError where there is no price book.
+        They raise QueryError where there is no price book.
         """
-        if _NAMED.search(sql) and not self._is_left_to_others:
-            try:
-                self.refresh()
-            except SettingsError as error:
-                if _READ.search(sql):
-                    raise QueryError(
-                        f"nothing is rated: {error}", field="measure", remedy="set `prices`, or ask for cost"
-                    ) from None
-        return self._rows(sql, parameters, sight)
+        return RatedRows(self, self._rows)
+
+    def is_asked(self, sql: str) -> bool:
+        """Whether a statement is about rated lines."""
+        return bool((_READ if self._is_kept_up and self.looked_at else _NAMED).search(sql))
+
+    def bring_up(self, sql: str) -> None:
+        """Bring the lines up to date before this statement reads them. Raises QueryError without a price book."""
+        if self._is_left_to_others:
+            return
+        try:
+            self.refresh()
+        except SettingsError as error:
+            if _READ.search(sql):
+                raise QueryError(
+                    f"nothing is rated: {error}", field="measure", remedy="set `prices`, or ask for cost"
+                ) from None
 
     @property
     def _is_left_to_others(self) -> bool:
         return self._is_kept_up and self._took is not None and self._took > PATIENCE
+
+
+class RatedRows:
+    """`rows` of a store whose rated lines are brought up to date before they are read."""
+
+    def __init__(self, rated: Rated, rows: AllRows) -> None:
+        self._rated, self._rows = rated, rows
+
+    def __call__(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> Found:
+        """Read."""
+        if self._rated.is_asked(sql):
+            self._rated.bring_up(sql)
+        return self._rows(sql, parameters, sight)
+
+    @contextmanager
+    def still(self, sight: Sight = EVERYTHING) -> Iterator[StillRated]:
+        """Rows of one moment; rated lines are all of one moment too, that at which they are first asked for."""
+        with ExitStack() as moments:
+            yield StillRated(self._rated, lambda: moments.enter_context(self._rows.still(sight)))
+
+
+class StillRated:
+    """Rows of one moment."""
+
+    def __init__(self, rated: Rated, still: Callable[[], Moment]) -> None:
+        self._rated, self._still = rated, still
+        self._facts = still()
+        self._lines: Moment | None = None  # from when they have been brought up to date
+
+    def __call__(self, sql: str, parameters: Parameters = ()) -> Found:
+        """Read."""
+        if not self._rated.is_asked(sql):
+            return self._facts(sql, parameters)
+        if self._lines is None:
+            self._rated.bring_up(sql)
+            self._lines = self._still()
+        return self._lines(sql, parameters)
+
+    @property
+    def remembered(self) -> Callable[..., Any]:
+        """What was worked out of facts; lines are never remembered."""
+        return self._facts.remembered
 
 
 def _rows_of(lines: pa.Table, period: Period) -> pa.Table:

@@ -36,8 +36,18 @@ from collector.records import (
     Stored,
 )
 from collector.rollups import Drift
-from collector.store import Parameters, Readings, Reads, columns, estimates, keys, marks, merge, migrations, rated
-from collector.store import retirement
+from collector.store import (
+    Parameters,
+    Readings,
+    columns,
+    estimates,
+    keys,
+    marks,
+    merge,
+    migrations,
+    rated,
+    retirement,
+)
 from collector.store.reading import Reading
 from collector.store.rollup import Rollups
 from collector.store.rollup_check import drifts
