@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from collector.access import EVERYTHING, Key, Sight
 from collector.bill_lines import ClosedPeriod
+from collector.deliveries import Delivery
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import Mark, Record, Stored
@@ -53,8 +54,8 @@ class Store(Protocol):
         With a `sight` every table holds no more than what it shows, whatever the SQL asks.
         """
 
-    def snapshot(self) -> AbstractContextManager[Reads]:
-        """Reads of one moment: what is stored meanwhile is not seen. Raises StoreError."""
+    def snapshot(self, sight: Sight = EVERYTHING) -> AbstractContextManager[Reads]:
+        """Reads of one moment, no more than `sight` shows: what is stored meanwhile is not seen. Raises StoreError."""
 
     def arrow(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> pa.Table:
         """Read many rows at once."""
@@ -99,6 +100,9 @@ class Store(Protocol):
 
         Raises StoreError where it is kept already.
         """
+
+    def keep_delivery(self, delivery: Delivery) -> None:
+        """Keep what became of a report, in place of what was known before. Does not wait for a batch."""
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from collector.access import EVERYTHING, Key, Sight
 from collector.bill_lines import ClosedPeriod
+from collector.deliveries import Delivery
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import (
@@ -113,9 +114,9 @@ class DuckStore:
             return session.run(sql, parameters)
 
     @contextmanager
-    def snapshot(self) -> Iterator[Reads]:
+    def snapshot(self, sight: Sight = EVERYTHING) -> Iterator[Reads]:
         """Reads of one moment, on a cursor of their own."""
-        with self._reading() as session, session.transaction():
+        with self._reading(sight) as session, session.transaction():
             yield session.run
 
     def arrow(self, sql: str, parameters: Parameters = (), sight: Sight = EVERYTHING) -> pa.Table:
@@ -219,6 +220,14 @@ class DuckStore:
         with self._reading() as session, session.transaction(), session.showing(told=lines):
             session.run(f"INSERT INTO bill_period VALUES ({', '.join('?' * len(row))})", row)
             session.run("INSERT INTO bill_line BY NAME SELECT * FROM told")
+
+    def keep_delivery(self, delivery: Delivery) -> None:
+        """Keep what became of a report, in place of what was known before, beside a batch that is being written."""
+        row = msgspec.structs.astuple(delivery)
+        with self._counting, self._reading() as session, session.transaction():
+            key = [delivery.report, delivery.fingerprint]
+            session.run("DELETE FROM report_delivery WHERE report = ? AND fingerprint = ?", key)
+            session.run(f"INSERT INTO report_delivery VALUES ({', '.join('?' * len(row))})", row)
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy beside the running store, whole or not at all."""

@@ -85,6 +85,7 @@ TABLES = {
     "payer_span": Bounds("TRUE", "TRUE", "TRUE"),
     "bill_line": _OF_APP,
     "bill_period": Bounds(),
+    "report_delivery": Bounds(),
     "access_key": Bounds(),
     "counter": Bounds(),
     "milestone": Bounds(),
