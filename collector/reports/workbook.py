@@ -2,6 +2,7 @@
 
 What comes in is a Report; what goes out are bytes. Names are written as text whatever they begin with, so none of them
 is run as a formula; money stands there as a number to add up, its currency in the format. Nothing here names a file.
+"""
 
 from __future__ import annotations
 
