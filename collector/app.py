@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
 import collector
-from collector import disk, health, paying
+from collector import disk, health, paying, reporting
 from collector.backfill import BackFill
 from collector.billing.bills import Bills
 from collector.billing.book_file import BookFile
@@ -46,11 +46,12 @@ from collector.faces import (
     payers,
     prometheus,
     reconciliation,
+    reports,
     rest,
     rollups,
 )
 from collector.faces.admission import Admission
-from collector.faces.guard import open_to_all, seal, seen
+from collector.faces.guard import open_to_all, seal, seen, seen_moments
 from collector.faces.prometheus import Exposition, Tally
 from collector.faces.readings import Readings
 from collector.keyring import USED_EVERY, Keyring
@@ -110,6 +111,9 @@ class Service:
             self.paying = payers_in(settings, self.store)
             self.bills = bills_in(settings, self.store, clock)
             self.budgets = budgets.Watch(self.bills.budgets)
+            self.reporting = reporting.Reporting(
+                settings, self.store.snapshot, self.store.rows, self.store.keep_delivery, clock
+            )
             self.sources = [
                 Source(settings, given, self.put, self.store, clock=clock, transport=transport, on_progress=on_progress)
                 for given in settings.sources
@@ -227,6 +231,17 @@ class Service:
         app.include_router(copies.router(self.back_up, self.store.export_parquet))
         app.include_router(payers.router(self.payer_report if self.paying else None))
         app.include_router(billing.router(self.bills, settings.billing_account))
+        moment = seen_moments(self.store.snapshot)
+        app.include_router(
+            reports.router(
+                lambda span, now, *, top: reporting.report_of(span, moment, now, top=top),
+                rows,
+                self.clock,
+                timezone=settings.report_timezone,
+                language=settings.report_language,
+                templates=lambda: reporting.templates_of(settings),
+            )
+        )
         app.include_router(cardinality.router(rows, self.clock, settings.most_series))
         app.include_router(
             history.router(rows, self.clock, self.store.counting_since, timezone=settings.report_timezone)
@@ -245,6 +260,7 @@ class Service:
         if self.companion is not None:
             await self.companion.kill()
         await self.filling.stop()
+        await self.reporting.end()
         for source in self.sources:
             await source.close()
         with suppress(StoreError):  # when a key was last used is not worth an unclean end
@@ -272,6 +288,8 @@ class Service:
             schedules.append(Schedule(self.watch_budgets, BUDGETS_EVERY, clock=self.clock))
         if self.settings.versions:
             schedules.append(Schedule(self.note_versions, self.settings.reconcile_interval, clock=self.clock))
+        if self.settings.report_schedule:
+            schedules.append(Schedule(self.reporting.turn, reporting.LOOK_EVERY, clock=self.clock))
         schedules.append(Schedule(self.settle_rollups, SETTLING, clock=self.clock))
         if is_kept_for_a_while(self.settings):
             schedules.append(Schedule(self.retire_facts, RETIRING, clock=self.clock))

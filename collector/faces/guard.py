@@ -7,7 +7,8 @@ request it is called. Who a visitor is, `collector.faces.admission` decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Annotated, Protocol
 from urllib.parse import urlsplit
@@ -56,6 +57,17 @@ def seen(rows: SeenRows) -> Rows:
         return rows(sql, parameters, _VISITOR.get().sight)
 
     return rows_of_visitor
+
+
+class SeenMoments(Protocol):
+    """A store's `snapshot`, which can be told what to show."""
+
+    def __call__(self, sight: Sight = ...) -> AbstractContextManager[Rows]: ...
+
+
+def seen_moments(snapshot: SeenMoments) -> Callable[[], AbstractContextManager[Rows]]:
+    """`snapshot` for the routes: one moment of what the visitor sees."""
+    return lambda: snapshot(_VISITOR.get().sight)
 
 
 class Guard:

@@ -1,4 +1,4 @@
-"""A report as a message of each kind of webhook, signed where the robot wants that, and whether the answer says "taken".
+"""A report as a message of each kind of webhook, signed where the robot wants that, and what its answer means.
 
 What comes in is a parcel; what goes out are JSON values. WeCom, DingTalk and Feishu answer 200 also to what they
 refuse: their own code in the answer counts. Nothing here sends.

@@ -36,6 +36,7 @@ Key: TypeAlias = tuple[str, str]
 
 _NAMES = Delivery.__struct_fields__
 _ALL = f"SELECT {', '.join(_NAMES)} FROM report_delivery"
+_KNOWN = f"{_ALL} WHERE state = ? OR report IN (SELECT unnest(CAST(? AS VARCHAR[])))"
 
 
 class Keep(Protocol):
@@ -103,19 +104,20 @@ class Rounds:
                 if (span.name, mark) not in known:
                     work[span.name][1].append(_new(span, destination, now))
         for delivery in known.values():
-            if delivery.state == WAITING and delivery.fingerprint in self._destinations:
-                if delivery.next_at is None or delivery.next_at <= now:
-                    span = Span(
-                        delivery.report.partition(" ")[0], Period(delivery.starts_at, delivery.ends_at, self._zone)
-                    )
-                    work.setdefault(delivery.report, (span, []))[1].append(delivery)
+            is_ours = delivery.state == WAITING and delivery.fingerprint in self._destinations
+            if is_ours and (delivery.next_at is None or delivery.next_at <= now):
+                period = Period(delivery.starts_at, delivery.ends_at, self._zone)
+                span = Span(delivery.report.partition(" ")[0], period)
+                work.setdefault(delivery.report, (span, []))[1].append(delivery)
         for span, waiting in work.values():
             left = [each for each in waiting if (each.report, each.fingerprint) not in self._done]
             if left:
                 yield span, left
 
     def _known(self, reports: Sequence[str]) -> Mapping[Key, Delivery]:
-        found = self._rows(f"{_ALL} WHERE state = ? OR report IN (SELECT unnest(?))", [WAITING, list(reports)])
+        found = self._rows(
+            f"{_ALL} WHERE state = ? OR report IN (SELECT unnest(CAST(? AS VARCHAR[])))", [WAITING, list(reports)]
+        )
         return {(each.report, each.fingerprint): each for each in map(_delivery, found)}
 
     def _send(self, span: Span, waiting: Sequence[Delivery]) -> None:

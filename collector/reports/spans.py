@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 from collector.errors import QueryError
 from collector.period import Grain, Period, floor, zone
@@ -61,6 +61,15 @@ class Span:
         if days <= 93:
             return Grain.DAY
         return Grain.WEEK if days <= 700 else Grain.MONTH
+
+
+def due_at(span: Span, time_of_day: str) -> datetime:
+    """When a report is due: at that time (08:00) of the day on which its period has ended."""
+    hours, minutes = map(int, time_of_day.split(":"))
+    day = span.period.local(span.period.end).date()
+    wanted = datetime.combine(day, time(hours, minutes))
+    at = span.period.day_start(day) + timedelta(hours=hours, minutes=minutes)
+    return at - (span.period.local(at).replace(tzinfo=None) - wanted)  # a clock change since midnight
 
 
 def last_whole(kind: str, tz: str, now: datetime) -> Span:
