@@ -33,19 +33,13 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "growth": ("Growth", "环比"),
     "value": ("Value", "数值"),
     "figure": ("Figure", "指标"),
-    "unit": ("Unit", "单位"),
     "time": ("Time", "时间"),
-    "section": ("Section", "章节"),
     "points": ("{points} pp", "{points} 个百分点"),
     "unchanged": ("no change", "持平"),
     "compared_short": ("before: {value}", "上期：{value}"),
-    "total": ("Total {value}", "合计 {value}"),
-    "peak": ("highest {value}", "最高 {value}"),
     "left_out": ("and {number} more", "另有 {number} 项未列出"),
     "nothing": ("Nothing in this period.", "本期无数据。"),
-    "unknown": ("–", "–"),
     "footnotes": ("Notes", "附注"),
-    "contents": ("Contents", "目录"),
     # Footnotes
     "foot.unknown": (
         "not known: there was nothing to measure, or nobody told it. It is not zero.",
@@ -246,9 +240,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     # Files and messages
     "file.overview": ("Overview", "总览"),
     "file.trends": ("Trends", "趋势"),
-    "file.about": ("About", "说明"),
     "mail.attached": ("The whole report is attached.", "完整报告见附件。"),
-    "mail.view": ("The headline numbers:", "核心指标："),
     "mail.top_apps": ("Most used apps", "使用最多的应用"),
 }
 """Key -> what it says in English and in Chinese."""
