@@ -47,7 +47,7 @@ class Keep(Protocol):
 
 def pause(tries: int) -> timedelta:
     """How long to wait after so many tries: 1, 2, 4, … minutes, an hour at most."""
-    return min(SHORTEST_PAUSE * 2 ** min(max(tries - 1, 0), 10), LONGEST_PAUSE)
+    return min(SHORTEST_PAUSE * (1 << min(max(tries - 1, 0), 10)), LONGEST_PAUSE)
 
 
 def listed(rows: Rows, limit: int = 200) -> list[Delivery]:

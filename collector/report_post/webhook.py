@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from collector.errors import Unavailable
 from collector.report_post import chat
 from collector.report_post.parcel import Parcel, fingerprint
-from collector.settings.sending import Webhook
+from collector.settings.sending import GENERIC, Webhook
 
 if TYPE_CHECKING:
     import httpx
@@ -57,7 +57,7 @@ class Posting:
             ):
                 if not answer.is_success:
                     raise Unavailable(f"HTTP {answer.status_code}", retry_after_seconds=_patience(answer))
-                said = b"" if kind == chat.GENERIC else _read(answer)
+                said = b"" if kind == GENERIC else _read(answer)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(f"no answer ({type(error).__name__})") from None
         if problem := chat.refusal(kind, _json(said)):

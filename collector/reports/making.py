@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from collector.measures.answer import Answer, Row
 from collector.measures.ask import BEFORE, CHANGE, TIME, Fill, Query
@@ -100,7 +100,7 @@ class _Making:
         rows: dict[datetime, Row] = {local(step): {} for step in self.span.period.steps(self.span.grain)}
         for answer in found:
             for row in answer.rows:
-                rows.setdefault(row[TIME], {}).update(row)  # type: ignore[call-overload]
+                rows.setdefault(cast(datetime, row[TIME]), {}).update(row)
         return rows
 
     @cached_property

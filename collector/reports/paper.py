@@ -20,10 +20,12 @@ from markupsafe import Markup
 import collector
 from collector.errors import SettingsError
 from collector.measures.ask import CHANGE
+from collector.measures.measure import INSTANT
 from collector.reports import plan
 from collector.reports.charts import svg
 from collector.reports.report import Chart, Column, Figure, Note, Report, Table
-from collector.reports.spelling import INSTANT, RATIO, UNKNOWN, Spelling, is_money
+from collector.reports.spelling import RATIO, UNKNOWN, Spelling, is_money
+from collector.reports.words import WORDS
 
 LONGEST_NAME = 60
 """Characters of a name that are shown; files have all of them."""
@@ -175,7 +177,7 @@ class Helping:
     def is_text(self, column: Column) -> bool:
         """Whether it stands on the left."""
         words = ("text", "cause", "believe", "flag", "kind", INSTANT)
-        return column.unit in words or column.name == column.unit
+        return column.unit in words or f"value.{column.unit}." in WORDS
 
     def bar(self, table: Table, row: Mapping[str, Any]) -> float:
         """How long the bar of a row is, 0 to 100."""

@@ -76,7 +76,7 @@ class Spelling:
         if f"name.{name}" in WORDS:
             return self.word(f"name.{name}")
         entry = _entry(name)
-        return entry.title_zh if self.language == ZH else entry.title
+        return str(entry.title_zh if self.language == ZH else entry.title)
 
     def value(self, value: Any, unit: str, row: Mapping[str, Any] | None = None) -> str:
         """A value as it is read; `row` knows the currency of money whose unit says only that it is some."""
@@ -99,16 +99,16 @@ class Spelling:
             return self.minute(value)
         return self.number(value) if isinstance(value, int | float | Decimal) else str(value)
 
-    def number(self, value: float | Decimal) -> str:
+    def number(self, value: int | float | Decimal) -> str:
         """Counts whole, what is worked out with up to two digits behind the point."""
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        form = "#,##0" if isinstance(value, int) else "#,##0.##" if abs(value) >= 1 else "#,##0.####"
+        form = "#,##0" if isinstance(value, int) else "#,##0.##" if abs(float(value)) >= 1 else "#,##0.####"
         return str(format_decimal(value, format=form, locale=self.locale))
 
-    def short(self, value: float | Decimal) -> str:
+    def short(self, value: int | float | Decimal) -> str:
         """For the axis of a chart: 1.2M, 120万."""
-        if abs(value) < 1000:
+        if abs(float(value)) < 1000:
             return self.number(value)
         return str(format_compact_decimal(value, locale=self.locale, fraction_digits=1))
 

@@ -160,7 +160,7 @@ def _mail_addresses(value: object) -> object:
     given = value if isinstance(value, list | tuple) else [value]
     if not all(isinstance(each, str) for each in given):
         raise ValueError("mail addresses with commas between them")
-    return addresses(",".join(given))
+    return addresses(",".join(map(str, given)))
 
 
 def _time_of_day(written: str) -> str:

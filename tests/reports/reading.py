@@ -45,6 +45,9 @@ class Page(HTMLParser):
         elif told.get("class") == "figure":
             self._figure = ["", "", ""]
 
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
     def handle_endtag(self, tag: str) -> None:
         opened = self._open.pop() if self._open else ("", "")
         assert opened[0] == tag, f"<{opened[0]}> is ended by </{tag}>"

@@ -22,7 +22,7 @@ AT = datetime(2026, 11, 9, 8, 5, tzinfo=UTC)
         (0, "calls", "0", "0"),
         (1234567890123456, "tokens", "1,234,567,890,123,456", "1,234,567,890,123,456"),
         (3.0, "messages/conversation", "3", "3"),
-        (2.345, "messages/conversation", "2.35", "2.35"),
+        (2.346, "messages/conversation", "2.35", "2.35"),
         (0.00042, "tokens/second", "0.0004", "0.0004"),
         (None, "calls", "–", "–"),
         (0.0, "ratio", "0.0%", "0.0%"),

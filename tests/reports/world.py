@@ -68,9 +68,9 @@ def traffic(names: Sequence[str] = NAMES, days: int = 21, most: int = 40) -> Ite
 
 
 def _asked(number: int, key: str, at: datetime, chance: Random) -> Iterator[Record]:
-    person, seconds = chance.randrange(len(PEOPLE)), round(chance.lognormvariate(1 + number / 15, 0.6), 3)
+    person, seconds = chance.randrange(len(PEOPLE)), round(chance.lognormvariate(1 + number % 12 / 15, 0.6), 3)
     provider, model, currency = MODELS[(number + person) % len(MODELS)]
-    failed = chance.random() < 0.02 + number / 200
+    failed = chance.random() < 0.02 + number % 12 / 200
     user = {"user_id": f"u{person}", "user_kind": "end_user", "session_id": PEOPLE[person]}
     ended: dict[str, Any] = {
         "status": "failed" if failed else "succeeded",

@@ -132,9 +132,9 @@ def a_post(*, tls: Any = None, wants_sign_in: bool = False, **told: Any) -> Iter
         is_right = (told.login.decode(), told.password.decode()) == (post.USER, post.PASSWORD)
         return AuthResult(success=is_right, handled=False)
 
-    options: dict[str, Any] = {"authenticator": signed_in, "auth_required": wants_sign_in, "auth_require_tls": False}
+    options: dict[str, Any] = {"authenticator": signed_in, "auth_require_tls": tls is not None}
     if tls is not None:
-        options["tls_context"] = tls
+        options |= {"tls_context": tls, "auth_required": wants_sign_in}
     controller = Controller(post, hostname="127.0.0.1", port=0, ready_timeout=30, **options)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
