@@ -134,6 +134,8 @@ class Helping:
 
     def show(self, value: Any, column: Column | Figure, row: Mapping[str, Any] | None = None) -> str:
         """A value as text; what is not known as a dash with a footnote."""
+        if isinstance(value, str) and column.name == "model_provider":
+            value = value.rpartition("/")[2]  # langgenius/openai/openai: who made the plugin is no news here
         if isinstance(value, str) and column.unit == "text":
             return shortened(value)
         if column.unit == INSTANT and column.name.startswith("app_") and value is not None:
