@@ -242,11 +242,15 @@ class TestOnATerminal:
 
 
 class TestAService:
-    def test_says_what_the_command_says_and_sends_by_itself(self, folder: Path, free_port: int):
-        """Both in one process of its own, which is killed and started again meanwhile."""
+    def test_says_what_the_command_says_and_sends_by_itself(self, tmp_path: Path, free_port: int):
+        """Both in one process of its own, which is killed and started again meanwhile. Its clock is the machine's."""
+        folder = tmp_path
+        with a_site(most=3, path=str(folder / "dify-metric.duckdb"), is_read=False):
+            (folder / "dify-metric.toml").write_text('report_timezone = "Asia/Shanghai"\nreport_language = "zh"\n')
         with a_hook(behaves=ERROR, status=503) as hook:
             env = {
                 "DIFY_METRIC_REPORT_SCHEDULE": "week",
+                "DIFY_METRIC_REPORT_AT": "00:00",
                 "DIFY_METRIC_REPORT_FOLDER": str(folder / "sent"),
                 "DIFY_METRIC_REPORT_WEBHOOKS": f"ops={hook.url}/hook?key=hidden",
             }

@@ -24,6 +24,7 @@ SHOWN = (
     ("store.merge_ratio", "10,000 facts into 10 million: time", "less"),
     ("query.30d_ratio", "30-day statistics: speed", "more"),
     ("query.90d_50m_ms", "90 days of daily tokens by app over 50 million calls: time", "less"),
+    ("report.month_s", "a month's report over 10 million calls, beside the month before, as HTML: time", "less"),
     ("billing.rating_ratio", "a month of a million calls made into a bill: calls a second", "more"),
     ("prometheus.cpu_ratio", "/metrics with 10,000 series: CPU saved", "more"),
 )

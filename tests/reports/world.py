@@ -188,11 +188,13 @@ def payers() -> Iterator[PayerSpan]:
 
 
 @contextmanager
-def a_site(names: Sequence[str] = NAMES, *, most: int = 40, days: int = 21, path: str = ":memory:") -> Iterator[Store]:
-    """The whole site in a store."""
+def a_site(
+    names: Sequence[str] = NAMES, *, most: int = 40, days: int = 21, path: str = ":memory:", is_read: bool = True
+) -> Iterator[Store]:
+    """The whole site in a store; `is_read`: it says how far everything was read."""
     with closing(open_store(path, now=BEGAN)) as store:
         records = [*apps(names), *users(), *traffic(names, days, most), *knowledge(), *pulls()]
-        store.put(records, watermarks(names))
+        store.put(records, watermarks(names) if is_read else ())
         store.set_payers(payers())
         store.settle_rollups(everything=True)
         yield store
