@@ -55,6 +55,7 @@ def report_of(span: Span, moment: Moment, now: datetime, *, top: int = TOP) -> R
             reconcile=lambda period: reconcile(rows, period),
             known_since=earliest(rows),
             now=now,
+            has_payers=bool(rows("SELECT 1 FROM payer_span LIMIT 1", ())),
         )
         return make(span, sources, top=top)
 

@@ -36,12 +36,14 @@ _NAMES = {"app_name": "app_id", "user_name": "user_id", "dataset_name": "dataset
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Whom to ask. `known_since`: the oldest thing that was stored; None: nothing was."""
+    """Whom to ask. `known_since`: the oldest thing that was stored; None: nothing was. `has_payers`: somebody said who
+    pays; else nobody is asked, as it means to look at every call with its run and message."""
 
     ask: Ask
     reconcile: Reconcile
     known_since: datetime | None
     now: datetime
+    has_payers: bool = True
 
 
 def make(span: Span, sources: Sources, *, top: int = TOP) -> Report:
@@ -105,7 +107,8 @@ class _Making:
 
     @cached_property
     def _listed(self) -> Mapping[str, Answer]:
-        return {name: self._listing(question) for name, question in plan.QUESTIONS.items()}
+        asked = {name for name in plan.QUESTIONS if name != "departments" or self.sources.has_payers}
+        return {name: self._listing(question) for name, question in plan.QUESTIONS.items() if name in asked}
 
     def _listing(self, question: plan.Question) -> Answer:
         measures = (*question.measures, *(self._currencies if question.has_money else ()))
@@ -157,7 +160,7 @@ class _Making:
     def _section(self, name: str) -> Section:
         figures = [each for measure in plan.FIGURES.get(name, ()) for each in self._figures(measure)]
         charts = [chart for drawn in plan.CHARTS.get(name, ()) for chart in self._charts(drawn)]
-        tables = [self._table(listing) for listing in plan.LISTINGS.get(name, ())]
+        tables = [self._table(each) for each in plan.LISTINGS.get(name, ()) if each.question in self._listed]
         notes: list[Note] = []
         if name == "lifecycle":
             figures += [self._figure_of_now(measure) for measure in plan.STOCK]
@@ -169,7 +172,7 @@ class _Making:
             found = self.sources.reconcile(self.span.period)
             tables += [*compared_tables(found), flags_table(self.answers)]
             notes.append(Note("reconciled") if found else Note("not_reconciled"))
-        if name == "departments" and not any(row["department"] for row in self._listed["departments"].rows):
+        if name == "departments" and not any(row["department"] for table in tables for row in table.rows):
             tables, notes = [], [Note("no_payers")]
         return Section(
             name=name, figures=tuple(figures), charts=tuple(charts), tables=tuple(tables), notes=tuple(notes)

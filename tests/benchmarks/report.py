@@ -40,33 +40,43 @@ from tests.benchmarks.store import END
 DAYS, MEMORY, TZ, MONTH, USERS = 90, "6GB", "Asia/Shanghai", "2026-10", 2_000
 PIECE = 1_000_000
 
-# Four calls after another belong together: to a run where their number is odd, else to a message.
+# Four calls after another belong together: to a run where their number is odd, else to a message. Dify totals them.
 _PLACES = """
-SELECT place, place // 4 AS asked, (place // 4) % 2 = 1 AS is_run, (place // 4) % 51 AS app,
-  (hash(place // 4) % $users)::INT AS person, hash(place) AS chance,
-  $start + to_microseconds((place * $step)::BIGINT) AS began
-FROM (SELECT unnest(range($first, $last)) AS place)
+SELECT *, input_tokens + output_tokens AS tokens FROM (
+  SELECT place, place // 4 AS asked, (place // 4) % 2 = 1 AS is_run, (place // 4) % 51 AS app,
+    (hash(place // 4) % $users)::INT AS person, hash(place // 4) AS chance, hash(place) AS luck,
+    CASE hash(place // 4) % 3 WHEN 0 THEN 'CNY' ELSE 'USD' END AS currency,
+    (hash(place) % 1000)::BIGINT AS input_tokens, (hash(place) % 500)::BIGINT AS output_tokens,
+    (hash(place) % 1000 / 1e6)::DECIMAL(18, 9) AS cost,
+    $start + to_microseconds((place * $step)::BIGINT) AS began
+  FROM (SELECT unnest(range($first, $last)) AS place)
+)
+"""
+_ASKED = """
+SELECT asked, app, person, chance, is_run, min(began) AS began, sum(input_tokens)::BIGINT AS input_tokens,
+  sum(output_tokens)::BIGINT AS output_tokens, sum(cost) AS cost, any_value(currency) AS currency
+FROM places GROUP BY ALL
 """
 _TOLD = "'console' AS source, $end AS seen_at, 'app-' || app AS app_id, 'workspace' AS workspace_id"
-_ENDED = "CASE chance % 50 WHEN 0 THEN 'failed' ELSE 'succeeded' END AS status, TRUE AS is_final, FALSE AS is_debug"
+_ENDED = """
+CASE chance % 50 WHEN 0 THEN 'failed' ELSE 'succeeded' END AS status, TRUE AS is_final, FALSE AS is_debug,
+began AS created_at, began + INTERVAL 9 SECOND AS finished_at"""
 _WHO = "'u' || person AS user_id, 'end_user' AS user_kind"
 SIDES: dict[type[Record], str] = {
     ModelCall: f"""
-SELECT *, input_tokens + output_tokens AS tokens FROM (SELECT
-  'k' || place AS id, {_TOLD}, {_ENDED}, CASE WHEN is_run THEN 'r' || asked END AS run_id,
+SELECT 'k' || place AS id, {_TOLD}, {_ENDED}, CASE WHEN is_run THEN 'r' || asked END AS run_id,
   CASE WHEN NOT is_run THEN 'm' || asked END AS message_id, 'llm' AS node_type, FALSE AS is_estimate,
-  'langgenius/openai/openai' AS model_provider, 'model-' || chance % 10 AS model_name, began AS created_at,
-  began + INTERVAL 2 SECOND AS finished_at, (chance % 1000)::BIGINT AS input_tokens, (chance % 500)::BIGINT
-  AS output_tokens, (chance % 1000 / 1e6)::DECIMAL(18, 9) AS cost, CASE chance % 3 WHEN 0 THEN 'CNY' ELSE 'USD' END
-  AS currency, chance % 5000 / 1e3 AS latency_seconds FROM places)""",
+  'langgenius/openai/openai' AS model_provider, 'model-' || luck % 10 AS model_name, input_tokens, output_tokens,
+  tokens, cost, currency, luck % 5000 / 1e3 AS latency_seconds FROM places""",
     Run: f"""
-SELECT 'r' || asked AS id, {_TOLD}, {_ENDED}, {_WHO}, 'app-run' AS triggered_from, began AS created_at,
-  began + INTERVAL 9 SECOND AS finished_at, chance % 9000 / 1e3 AS elapsed_seconds
-FROM places WHERE is_run AND place % 4 = 0""",
+SELECT 'r' || asked AS id, {_TOLD}, {_ENDED}, {_WHO}, 'app-run' AS triggered_from, TRUE AS leaves_known,
+  chance % 9000 / 1e3 AS elapsed_seconds, input_tokens + output_tokens AS reported_tokens
+FROM ({_ASKED}) WHERE is_run""",
     Message: f"""
 SELECT 'm' || asked AS id, {_TOLD}, {_ENDED}, {_WHO}, 'c' || asked // 10 AS conversation_id, 'web-app' AS invoke_from,
-  began AS created_at, began + INTERVAL 9 SECOND AS finished_at, chance % 9000 / 1e3 AS latency_seconds
-FROM places WHERE NOT is_run AND place % 4 = 0""",
+  chance % 9000 / 1e3 AS latency_seconds, input_tokens AS reported_input_tokens,
+  output_tokens AS reported_output_tokens, cost AS reported_cost, currency
+FROM ({_ASKED}) WHERE NOT is_run""",
 }
 
 
