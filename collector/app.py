@@ -22,7 +22,7 @@ import structlog
 from fastapi import FastAPI
 
 import collector
-from collector import checks, disk, health, paying, standing
+from collector import checks, disk, health, paying, reporting, standing
 from collector.backfill import BackFill
 from collector.billing.bills import Bills
 from collector.billing.book_file import BookFile
@@ -48,6 +48,7 @@ from collector.faces import (
     payers,
     prometheus,
     reconciliation,
+    reports,
     rest,
     rollups,
     sources,
@@ -114,6 +115,9 @@ class Service:
             self.bills = bills_in(settings, self.store, clock)
             self.rated = rated_in(self.bills, self.store, clock, is_kept_up=True)
             self.budgets = budgets.Watch(self.bills.budgets)
+            self.reporting = reporting.Reporting(
+                settings, self.rated.rows.still, self.store.rows, self.store.keep_delivery, clock
+            )
             self.sources = [
                 Source(settings, given, self.put, self.store, clock=clock, transport=transport, on_progress=on_progress)
                 for given in settings.sources
@@ -238,6 +242,16 @@ class Service:
         app.include_router(copies.router(self.back_up, self.store.export_parquet))
         app.include_router(payers.router(self.payer_report if self.paying else None))
         app.include_router(billing.router(self.bills, settings.billing_account))
+        app.include_router(
+            reports.router(
+                lambda span, now, *, top: reporting.report_of(span, rows.still, now, top=top),
+                rows,
+                self.clock,
+                timezone=settings.report_timezone,
+                language=settings.report_language,
+                templates=lambda: reporting.templates_of(settings),
+            )
+        )
         app.include_router(cardinality.router(rows, self.clock, settings.most_series))
         app.include_router(
             history.router(rows, self.clock, self.store.counting_since, timezone=settings.report_timezone)
@@ -255,6 +269,7 @@ class Service:
         if self.companion is not None:
             await self.companion.kill()
         await self.filling.stop()
+        await self.reporting.end()
         for source in self.sources:
             await source.close()
         with suppress(StoreError):  # when a key was last used is not worth an unclean end
@@ -289,6 +304,8 @@ class Service:
             schedules.append(Schedule(self.rate, SHORTEST_PAUSE, clock=self.clock))
         if self.settings.versions:
             schedules.append(Schedule(self.note_versions, self.settings.reconcile_interval, clock=self.clock))
+        if self.settings.report_schedule:
+            schedules.append(Schedule(self.reporting.turn, reporting.LOOK_EVERY, clock=self.clock))
         schedules.append(Schedule(self.settle_rollups, SETTLING, clock=self.clock))
         if is_kept_for_a_while(self.settings):
             schedules.append(Schedule(self.retire_facts, RETIRING, clock=self.clock))

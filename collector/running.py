@@ -187,6 +187,10 @@ class Running:
         """The lines of a period as a file."""
         return self._file(f"/api/v1/billing/periods/{quote(period, safe='')}/lines", [("format", form)])
 
+    def report(self, path: str, parameters: Parameters) -> bytes:
+        """The report that `path` names, in the format that the parameters name."""
+        return self._file(f"/api/v1/reports{path}", parameters)
+
     def pull(self, source: str | None = None) -> Sequence[Mapping[str, Any]]:
         """Ask for a pass over Dify now, by one way in or all, and wait for it."""
         parameters = {"source": source} if source else {}

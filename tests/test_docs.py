@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ import yaml
 
 from collector.access import Scope
 from collector.measures.catalogue import CATALOGUE
+from collector.reports.paper import Helping
+from collector.reports.spelling import Spelling
 from collector.retention import KEEPING
 from collector.settings import Settings
+from collector.settings.configuration import load_settings
 from tests.conftest import ROOT
 from tests.serving import a_service
 from tests.typing_it import environment
@@ -87,6 +91,44 @@ def test_the_page_on_keeping(tmp_path: Path, free_port: int):
     assert re.search(r"^model_call +0$", said, re.MULTILINE)
     assert (tmp_path / "monday" / "run.parquet").exists()
     assert (tmp_path / "restored.duckdb").stat().st_size > 0
+
+
+def test_the_page_on_reports(tmp_path: Path, free_port: int):
+    shell = Shell(tmp_path, free_port)
+    with a_service(tmp_path, free_port) as serving:
+        said = shell.run(blocks("reports.md", "sh run"))
+        assert serving.end(signal.SIGTERM) == 0
+
+    assert '"report":"week 2026-W46"' in said
+    assert '{"deliveries":[]}' in said
+    assert "运营月报" in (tmp_path / "month.html").read_text()
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert "dify-report-month-2026-10-en.zip" in names
+    assert "dify-report-span-2026-11-01--2026-11-15-en.xlsx" in names
+    assert len(names) == 7
+
+
+def test_the_settings_of_reports_are_settings(tmp_path: Path):
+    told = tomllib.loads(blocks("reports.md", "toml"))
+    for name, url in (
+        ("smtp_url", "smtp://me:secret@mail.example.com:587"),
+        ("report_webhooks", "https://example.com/x"),
+    ):
+        (tmp_path / name).write_text(url)
+        told[f"{name}_file"] = str(tmp_path / name)
+    settings = load_settings(told, {})
+    assert settings.report_schedule == ("week", "month")
+    named = set(re.findall(r"`((?:report|smtp)_[a-z]+)`", (ROOT / "deploy" / "reports.md").read_text()))
+    assert named | set(told) >= {name for name in Settings.model_fields if name.startswith(("report_", "smtp_"))} - {
+        "smtp_url",
+        "report_webhooks",
+    }
+
+
+def test_every_name_that_templates_may_use_is_on_the_page_on_reports():
+    text = (ROOT / "deploy" / "reports.md").read_text()
+    for name in Helping(None, Spelling("en")).names():  # type: ignore[arg-type]
+        assert f"`{name}" in text, name
 
 
 def test_the_settings_of_keeping_are_all_on_its_page():

@@ -18,7 +18,7 @@ PACKAGE = "collector"
 
 FOUNDATION = (
     *("clock", "errors", "period", "failures", "fields", "quirks", "records", "rollups", "wire", "ledger"),
-    *("payers", "payer_file", "bill_lines"),
+    *("payers", "payer_file", "bill_lines", "deliveries"),
     *("access", "keyring"),
     *("settings", "logs", "running"),
 )
@@ -29,7 +29,9 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     **{room: frozenset(FOUNDATION) for room in ("pull", "tap", "store", "measures", "demo")},
     "billing": frozenset({*FOUNDATION, "measures"}),
     "reconcile": frozenset({*FOUNDATION, "measures"}),
-    "faces": frozenset({*FOUNDATION, "measures", "billing", "reconcile"}),
+    "reports": frozenset({*FOUNDATION, "measures", "reconcile"}),
+    "report_post": frozenset({*FOUNDATION, "measures", "reconcile", "reports"}),
+    "faces": frozenset({*FOUNDATION, "measures", "billing", "reconcile", "reports", "report_post"}),
     "ingest": frozenset({*FOUNDATION, "tap"}),
     "tapping": frozenset({*FOUNDATION, "tap"}),
     "companion": frozenset(FOUNDATION),
@@ -50,12 +52,14 @@ ABOVE_ALL = (
     "standing",
     "health",
     "disk",
+    "reporting",
     "retention",
     "web_server",
     "app",
     "commands",
     "keys",
     "bills",
+    "report_files",
     "copies",
     "demonstration",
     "cli",
@@ -123,7 +127,8 @@ def test_every_room_has_its_row():
 
 
 def test_no_room_knows_itself_by_a_detour():
-    order = [*FOUNDATION, "pull", "tap", "store", "measures", "demo", "billing", "reconcile", "faces", "ingest"]
+    order = [*FOUNDATION, "pull", "tap", "store", "measures", "demo", "billing", "reconcile"]
+    order += ["reports", "report_post", "faces", "ingest"]
     order += [
         "tapping",
         "companion",

@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 import collector
-from collector.cli import asking, bills, copying, keys, reading, serving
+from collector.cli import asking, bills, copying, keys, reading, reports, serving
 from collector.errors import DifyMetricError, QueryError, SettingsError
 
 cli = typer.Typer(
@@ -27,7 +27,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _part in (serving, reading, asking, keys, bills, copying):
+for _part in (serving, reading, asking, reports, keys, bills, copying):
     cli.add_typer(_part.part)
 
 

@@ -6,9 +6,9 @@ An answer up to now changes with every second and so does its tag: ask for whole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Request
@@ -70,15 +70,26 @@ def tagged(content: bytes, request: Request) -> Response:
     return Response(content, media_type="application/json", headers=headers)
 
 
-def accepted(accept: str) -> Format:
-    """The format that a client likes best; JSON where it does not mind. Raises HTTPException (406)."""
+class Named(Protocol):
+    """A format that is known by its media type."""
+
+    @property
+    def media_type(self) -> str: ...
+
+
+Wished = TypeVar("Wished", bound=Named)
+
+
+def accepted(accept: str, known: Mapping[str, Wished] = _BY_NAME) -> Wished:  # type: ignore[assignment]
+    """The format that a client likes best; that of */* (JSON) where it does not mind. Raises HTTPException (406)."""
     wishes = sorted(_wishes(accept), key=lambda wish: -wish[1]) or [("*/*", 1.0)]
     refused = {name for name, liking in wishes if not liking}
     for name, _ in wishes:
-        form = _BY_NAME.get(name)
+        form = known.get(name)
         if form and not {name, form.media_type} & refused:
             return form
-    raise HTTPException(406, f"no such format; there are {', '.join(MEDIA_TYPES.values())}")
+    there = ", ".join(name for name in known if "*" not in name)
+    raise HTTPException(406, f"no such format; there are {there}")
 
 
 def _wishes(accept: str) -> Iterator[tuple[str, float]]:

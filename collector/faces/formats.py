@@ -19,9 +19,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from collector.faces.cells import cell
 from collector.measures.answer import Answer, Row
 from collector.measures.ask import BEFORE, CHANGE, TIME
+from collector.measures.cells import cell
 
 PART, ROW, OTHER, TOTAL = "part", "row", "other", "total"
 

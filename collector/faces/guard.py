@@ -52,12 +52,12 @@ def visitor() -> Visitor:
     return _VISITOR.get()
 
 
-def seen(rows: SeenRows) -> Rows:
+def seen(rows: SeenRows) -> RowsOfVisitor:
     """`rows` for the routes: it shows each visitor what they see, and nothing where nobody asks."""
-    return _OfVisitor(rows)
+    return RowsOfVisitor(rows)
 
 
-class _OfVisitor:
+class RowsOfVisitor:
     def __init__(self, rows: SeenRows) -> None:
         self._rows = rows
 

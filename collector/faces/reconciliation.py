@@ -22,11 +22,11 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from collector.access import Scope
-from collector.faces.cells import cell
 from collector.faces.guard import needs
 from collector.faces.problems import PROBLEM_RESPONSES
 from collector.faces.rest_models import ALL, Covered
 from collector.measures.answer import plain
+from collector.measures.cells import cell
 from collector.measures.query import Rows, earliest
 from collector.period import Grain, Period, floor
 from collector.reconcile import Difference, Kind, State, reconcile

@@ -25,15 +25,20 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from collector.access import Scope
+from collector.settings.sending import MailServer, Webhook, mail_server, webhooks
 from collector.settings.source import SIGN_IN, UNNAMED, DifySource, SignIn, several, sign_in_fault
 from collector.settings.written import (
     AccountName,
     Address,
     Behind,
+    Kinds,
     Listen,
+    MailAddresses,
     PathPrefix,
+    ReportForms,
     Span,
     Text,
+    TimeOfDay,
     Upstreams,
     Url,
     VersionText,
@@ -306,6 +311,52 @@ class Settings(BaseModel):
     report_timezone: Zone = _field(
         "UTC", "IANA name", "Whose days, weeks and months answers use unless a query says otherwise."
     )
+    report_schedule: Kinds = _field(
+        (),
+        "choices",
+        "Reports to send when their period is over: day, week, month, several with commas. A report that goes nowhere "
+        "is not made: set report_folder, report_recipients or report_webhooks too.",
+        example="week, month",
+    )
+    report_at: TimeOfDay = _field(
+        "08:00", "HH:MM", "When they are sent, on the day after their period, in report_timezone."
+    )
+    report_language: Literal["en", "zh"] = _field("en", "choice", "The language of reports that name none.")
+    report_formats: ReportForms = _field(
+        ("html", "xlsx"), "choices", "The files of a report that is sent: html, xlsx, csv, pdf, json."
+    )
+    report_folder: Text | None = _field(
+        None, "path", "The folder that reports are written into.", example="/var/lib/dify-metric/reports"
+    )
+    report_recipients: MailAddresses = _field(
+        (), "addresses", "Who gets them by mail; needs smtp_url and report_from.", example="lead@example.com"
+    )
+    report_from: MailAddresses = _field(
+        (), "address", "Whom that mail is from.", example="dify-metric <reports@example.com>"
+    )
+    smtp_url: SecretStr | None = _field(
+        None,
+        "secret",
+        "The mail server, smtp://user:password@host:587, smtps:// for TLS from the first byte, smtp+starttls:// for "
+        "TLS or no mail. Without TLS no password is shown to another machine.",
+        min_length=1,
+    )
+    smtp_ca: Text | None = _field(
+        None, "path", "Authorities (PEM) that the mail server is checked against.", example="/etc/dify-metric/ca.pem"
+    )
+    report_webhooks: SecretStr | None = _field(
+        None,
+        "secret",
+        "Where a message with the headline numbers is posted, several with commas: URLs of WeCom, DingTalk and Feishu "
+        "robots, or of anything that takes JSON; as NAME=URL#SECRET with a name and a secret to sign with.",
+        min_length=1,
+    )
+    report_templates: Text | None = _field(
+        None,
+        "path",
+        "A folder with templates of your own (report.html, mail.html, style.css) in place of ours.",
+        example="/etc/dify-metric/templates",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _field(
         "info", "choice", "The least urgent log line to write."
     )
@@ -336,6 +387,33 @@ class Settings(BaseModel):
             raise ValueError("tap without an upstream; set tap_upstream, or dify_url, to the address of Dify")
         if self.tap_tls_key and not self.tap_tls_cert:
             raise ValueError("tap_tls_key without tap_tls_cert; set both")
+        return self
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            mail_server(value.get_secret_value())
+        return value
+
+    @field_validator("report_webhooks")
+    @classmethod
+    def _are_webhooks(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            webhooks(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _reports_can_be_sent(self) -> Settings:
+        if self.report_recipients and not (self.smtp_url and self.report_from):
+            raise ValueError("report_recipients without a way to reach them; set smtp_url and report_from")
+        if len(self.report_from) > 1:
+            raise ValueError("report_from with several addresses; a mail is from one")
+        goes_somewhere = self.report_folder or self.report_recipients or self.report_webhooks
+        if self.report_schedule and not goes_somewhere:
+            raise ValueError(
+                "report_schedule without a destination; set report_folder, report_recipients or report_webhooks"
+            )
         return self
 
     @field_validator("dify", mode="before")
@@ -402,6 +480,16 @@ class Settings(BaseModel):
         return "token" if self.dify_token else None
 
     @property
+    def mail_server(self) -> MailServer | None:
+        """Who takes mail."""
+        return mail_server(self.smtp_url.get_secret_value()) if self.smtp_url else None
+
+    @property
+    def webhooks(self) -> tuple[Webhook, ...]:
+        """Where reports are posted."""
+        return webhooks(self.report_webhooks.get_secret_value()) if self.report_webhooks else ()
+
+    @property
     def is_open(self) -> bool:
         """Whether who shows no key may ask."""
         return self.access == "open" or (self.access == "auto" and self.listen.host in LOOPBACK)
@@ -417,7 +505,10 @@ class Settings(BaseModel):
         """The values that no log line may show."""
         values = (getattr(self, name) for name in SECRETS)
         own = (value.get_secret_value() for value in values if value is not None)
-        keys = several(self.dify_app_keys)
+        keys = [*several(self.dify_app_keys), *(hook.url for hook in self.webhooks)]
+        keys += [hook.sign_with for hook in self.webhooks if hook.sign_with]
+        if (server := self.mail_server) and server.password:
+            keys.append(server.password)
         return (*own, *keys, *(secret for source in self.dify for secret in source.secrets))
 
     def origin(self, name: str) -> str:

@@ -7,6 +7,7 @@ their text again. A value that does not fit raises ValueError that says what is 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr, StringConstrain
 
 from collector.errors import QueryError
 from collector.period import span, zone
+from collector.settings.sending import addresses
 
 MASK = "********"
 
@@ -140,6 +142,34 @@ def _path_prefix(written: str) -> str:
     return f"/{inner}" if inner else ""
 
 
+def _choices(there: tuple[str, ...]) -> Callable[[object], object]:
+    """One text or several, commas between them, each one of those that are there."""
+
+    def several(value: object) -> object:
+        given = value if isinstance(value, list | tuple) else [value]
+        texts = [part.strip() for each in given for part in (each.split(",") if isinstance(each, str) else [""])]
+        found = tuple(dict.fromkeys(text for text in texts if text or len(texts) > 1))
+        if any(text not in there for text in found):
+            raise ValueError(f"of {', '.join(there)}, with commas between them")
+        return found
+
+    return several
+
+
+def _mail_addresses(value: object) -> object:
+    given = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(each, str) for each in given):
+        raise ValueError("mail addresses with commas between them")
+    return addresses(",".join(map(str, given)))
+
+
+def _time_of_day(written: str) -> str:
+    found = re.fullmatch(r"(\d{1,2}):(\d{2})", written, re.ASCII)
+    if not found or int(found[1]) > 23 or int(found[2]) > 59:
+        raise ValueError("a time of day such as 08:00")
+    return f"{int(found[1]):02}:{found[2]}"
+
+
 Text: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Span: TypeAlias = Annotated[timedelta, BeforeValidator(_span)]
 Listen: TypeAlias = Annotated[Address, BeforeValidator(_address)]
@@ -149,3 +179,7 @@ Upstreams: TypeAlias = Annotated[tuple[Behind, ...], BeforeValidator(_upstreams)
 AccountName: TypeAlias = Annotated[Text, StringConstraints(pattern=r"^[ -~]+$", max_length=100)]
 VersionText: TypeAlias = Annotated[Text, AfterValidator(_version)]
 PathPrefix: TypeAlias = Annotated[str, AfterValidator(_path_prefix)]
+Kinds: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_choices(("day", "week", "month")))]
+ReportForms: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_choices(("html", "xlsx", "csv", "pdf", "json")))]
+MailAddresses: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_mail_addresses)]
+TimeOfDay: TypeAlias = Annotated[Text, AfterValidator(_time_of_day)]

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from collector.access import EVERYTHING, Key, Sight
 from collector.bill_lines import ClosedPeriod
+from collector.deliveries import Delivery
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import Mark, Record, Stored
@@ -136,6 +137,9 @@ class Store(Protocol):
 
         `state` is what they were rated in, for whoever asks later whether that changed. Does not wait for a batch.
         """
+
+    def keep_delivery(self, delivery: Delivery) -> None:
+        """Keep what became of a report, in place of what was known before. Does not wait for a batch."""
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy, a store of its own, while others read and write. `path` must not exist yet."""

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from collector.access import EVERYTHING, Key, Sight
 from collector.bill_lines import ClosedPeriod
+from collector.deliveries import Delivery
 from collector.errors import StoreError
 from collector.payers import PayerSpan
 from collector.records import (
@@ -223,6 +224,14 @@ class DuckStore:
         """Keep the rated lines of a period, beside a batch that is being written."""
         with self._rating, self._reading() as session, session.transaction():
             rated.keep(session, period, state, lines, rated_at)
+
+    def keep_delivery(self, delivery: Delivery) -> None:
+        """Keep what became of a report, in place of what was known before, beside a batch that is being written."""
+        row = msgspec.structs.astuple(delivery)
+        with self._counting, self._reading() as session, session.transaction():
+            key = [delivery.report, delivery.fingerprint]
+            session.run("DELETE FROM report_delivery WHERE report = ? AND fingerprint = ?", key)
+            session.run(f"INSERT INTO report_delivery VALUES ({', '.join('?' * len(row))})", row)
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy beside the running store, whole or not at all."""

@@ -702,6 +702,27 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        15,
+        "what became of reports on their way is kept",
+        (
+            """
+            CREATE TABLE report_delivery (
+              report VARCHAR NOT NULL,
+              fingerprint VARCHAR NOT NULL,
+              destination VARCHAR NOT NULL,
+              starts_at TIMESTAMPTZ NOT NULL,
+              ends_at TIMESTAMPTZ NOT NULL,
+              state VARCHAR NOT NULL,
+              tries BIGINT NOT NULL,
+              problem VARCHAR,
+              created_at TIMESTAMPTZ NOT NULL,
+              next_at TIMESTAMPTZ,
+              delivered_at TIMESTAMPTZ
+            )
+            """,
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].number

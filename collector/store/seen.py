@@ -92,6 +92,7 @@ TABLES = {
     "rated_line": _OF_APP_OR_DATASET,
     "rated_period": Bounds(),
     "bill_period": Bounds(),
+    "report_delivery": Bounds(),
     "access_key": Bounds(),
     "counter": Bounds(),
     "milestone": Bounds(),

@@ -25,6 +25,7 @@ SHOWN = (
     ("query.30d_ratio", "30-day statistics: speed", "more"),
     ("query.90d_50m_ms", "90 days of daily tokens by app over 50 million calls: time", "less"),
     ("page.first_view_ms", "the page's first view over 10 million facts: time until every number is there", "less"),
+    ("report.month_s", "a month's report over 10 million calls, beside the month before, as HTML: time", "less"),
     ("billing.rating_ratio", "a month of a million calls made into a bill: calls a second", "more"),
     ("prometheus.cpu_ratio", "/metrics with 10,000 series: CPU saved", "more"),
 )

@@ -327,6 +327,7 @@ class TestDescription:
             *("dify_admin_key", "dify_password", "dify_token", "dify_app_keys"),
             *("broker_url", "broker_cache_url", "database_url"),
             *("admin_token", "read_token", "ingest_token", "metrics_token"),
+            *("smtp_url", "report_webhooks"),
         }
 
     def test_settings_do_not_change(self):

@@ -1,0 +1,251 @@
+"""Every word of a report that the catalogue does not have, in English and Chinese, by key.
+
+Plain data: `{…}` are filled in by who shows them. A column or figure without words of its own is called what the
+catalogue calls it; a value of a dimension without any is shown as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+EN, ZH = "en", "zh"
+LANGUAGES: Final = (EN, ZH)
+
+LOCALES: Mapping[str, str] = {EN: "en", ZH: "zh_CN"}
+"""Language -> the locale that numbers and dates are written by."""
+
+WORDS: Mapping[str, tuple[str, str]] = {
+    # The whole
+    "title.day": ("Daily report", "运营日报"),
+    "title.week": ("Weekly report", "运营周报"),
+    "title.month": ("Monthly report", "运营月报"),
+    "title.span": ("Operations report", "运营报告"),
+    "week_of": ("week {week} of {year}", "{year} 年第 {week} 周"),
+    "period": ("Period", "统计区间"),
+    "compared": ("Compared with", "对比区间"),
+    "timezone": ("Time zone", "时区"),
+    "made_at": ("Made", "生成时间"),
+    "complete_until": ("Data complete until", "数据完整截至"),
+    "complete_unknown": ("not known: no source is read on a schedule", "未知：没有定期采集的数据源"),
+    "made_by": ("Made by dify-metric {version}", "由 dify-metric {version} 生成"),
+    "before": ("Period before", "上一区间"),
+    "growth": ("Growth", "环比"),
+    "value": ("Value", "数值"),
+    "figure": ("Figure", "指标"),
+    "time": ("Time", "时间"),
+    "points": ("{points} pp", "{points} 个百分点"),
+    "unchanged": ("no change", "持平"),
+    "compared_short": ("before: {value}", "上期：{value}"),
+    "left_out": ("and {number} more", "另有 {number} 项未列出"),
+    "nothing": ("Nothing in this period.", "本期无数据。"),
+    "footnotes": ("Notes", "附注"),
+    # Footnotes
+    "foot.unknown": (
+        "not known: there was nothing to measure, or nobody told it. It is not zero.",
+        "未知：没有可供计算的数据，或数据源未提供；并非为零。",
+    ),
+    "foot.no_growth": (
+        "no growth can be told: the period before had none, or is not known.",
+        "无法计算环比：上一区间为零或未知。",
+    ),
+    "foot.points": (
+        "pp: percentage points, the share now less the share then.",
+        "个百分点：本期比率减去上期比率。",
+    ),
+    "foot.users": (
+        "users and apps are counted once, however often they appear; days and apps do not add up to the whole.",
+        "活跃用户、活跃应用按去重统计，各日、各应用之和不等于总数。",
+    ),
+    "foot.currencies": (
+        "each currency stands for itself; they are never added.",
+        "各币种分别列示，不相加。",
+    ),
+    # Notes
+    "note.incomplete": (
+        "Not everything has been read yet: the data is complete until {until}. Numbers may still grow.",
+        "数据尚未完整：目前完整截至 {until}，之后数字仍可能增加。",
+    ),
+    "note.not_over": (
+        "The period is not over: this is how it stood on {now}, beside as much of the period before.",
+        "统计区间尚未结束：数据截至 {now}，并与上一区间的相同时长对比。",
+    ),
+    "note.nothing_stored": (
+        "Nothing has been stored yet, so no number of this report is known.",
+        "系统尚未采集到任何数据，本报告中的数字均未知。",
+    ),
+    "note.before_known": (
+        "The first thing that was stored is of {since}, after this period: nothing is known of it.",
+        "最早的数据始于 {since}，晚于本统计区间，区间内情况未知。",
+    ),
+    "note.starts_late": (
+        "What was stored begins on {since}: the period is known from then on only.",
+        "最早的数据始于 {since}，本区间仅包含此后的数据。",
+    ),
+    "note.no_before": (
+        "What was stored begins on {since}, so there is no whole period before to compare with.",
+        "最早的数据始于 {since}，没有完整的上一区间可供对比。",
+    ),
+    "note.unpriced": (
+        "{tokens} tokens have no price, or a price of zero, in Dify: the cost leaves them out.",
+        "有 {tokens} 个 Token 在 Dify 中没有价格或价格为零，未计入费用。",
+    ),
+    "note.no_payers": (
+        "No department is known: nobody has said who pays (setting `payers`), or nothing was used.",
+        "没有部门信息：尚未配置付费方文件（设置项 payers），或本期无用量。",
+    ),
+    "note.reconciled": (
+        "Our numbers beside the totals that Dify itself reports, by app and day. Of what differs, the cause is named.",
+        "按应用和日期，将本系统的数字与 Dify 自身上报的总量逐项对照；有差异的注明原因。",
+    ),
+    "note.not_reconciled": (
+        "There is nothing to reconcile: Dify reported no totals for this period.",
+        "没有可对账的内容：Dify 未上报本期总量。",
+    ),
+    # Sections
+    "section.overview": ("At a glance", "总览"),
+    "section.trends": ("Trends", "趋势"),
+    "section.apps": ("Apps", "应用排行"),
+    "section.models": ("Models", "模型排行"),
+    "section.users": ("Users", "用户排行"),
+    "section.departments": ("Departments", "部门（付费方）"),
+    "section.satisfaction": ("Satisfaction", "用户满意度"),
+    "section.errors": ("Errors", "错误"),
+    "section.slow": ("Speed", "响应速度"),
+    "section.knowledge": ("Knowledge", "知识库"),
+    "section.cost": ("Cost", "费用"),
+    "section.lifecycle": ("New and idle apps", "新增与闲置应用"),
+    "section.quality": ("Quality of the data", "数据质量"),
+    # Charts
+    "chart.invocations": ("Calls of apps", "应用调用次数"),
+    "chart.active_users": ("Active users", "活跃用户数"),
+    "chart.tokens": ("Tokens", "Token 消耗量"),
+    "chart.response_time": ("Response time of messages", "消息响应时间"),
+    "chart.failures": ("Share of calls that failed", "调用失败率"),
+    "chart.run_time": ("Time of workflow runs, p95", "工作流运行耗时（P95）"),
+    "chart.ratings": ("Ratings", "评价"),
+    "chart.cost": ("Cost, {unit}", "费用（{unit}）"),
+    # Tables
+    "table.top_apps": ("Most used apps", "使用最多的应用"),
+    "table.top_models": ("Models by tokens", "按 Token 消耗排列的模型"),
+    "table.top_users": ("Most active users", "最活跃的用户"),
+    "table.top_departments": ("Departments by calls", "按调用次数排列的部门"),
+    "table.rated_apps": ("Apps by ratings", "按评价数排列的应用"),
+    "table.error_classes": ("Kinds of errors", "错误类别"),
+    "table.failing_apps": ("Apps with most failures", "失败最多的应用"),
+    "table.slow_apps": ("Slowest chat apps", "响应最慢的对话应用"),
+    "table.slow_workflows": ("Slowest workflows", "运行最慢的工作流"),
+    "table.datasets": ("Knowledge bases", "知识库使用情况"),
+    "table.costs": ("Cost by currency", "各币种费用"),
+    "table.new_apps": ("New apps", "新增应用"),
+    "table.idle_apps": ("Idle apps", "闲置应用"),
+    "table.sources": ("What was read in the period", "本期采集情况"),
+    "table.brought": ("What each source brought", "各数据源带来的数据"),
+    "table.reconciled": ("Reconciled with Dify", "与 Dify 对账"),
+    "table.causes": ("Why they differ", "差异原因"),
+    "table.flags": ("To know about the facts", "数据质量标记"),
+    # Figures and columns, shorter than the catalogue's
+    "name.invocations": ("Calls", "调用次数"),
+    "name.failed_invocations": ("Failed calls", "失败调用"),
+    "name.invocation_failure_ratio": ("Failure ratio", "失败率"),
+    "name.run_failure_ratio": ("Failure ratio of runs", "运行失败率"),
+    "name.model_call_failure_ratio": ("Failure ratio of model calls", "模型调用失败率"),
+    "name.active_apps": ("Active apps", "活跃应用"),
+    "name.active_users": ("Active users", "活跃用户"),
+    "name.conversations": ("Conversations", "会话数"),
+    "name.tokens": ("Tokens", "Token 总量"),
+    "name.runs": ("Workflow runs", "工作流运行"),
+    "name.input_tokens": ("Input", "输入 Token"),
+    "name.output_tokens": ("Output", "输出 Token"),
+    "name.model_calls": ("Model calls", "模型调用"),
+    "name.failed_model_calls": ("Failed model calls", "失败的模型调用"),
+    "name.response_time_p50": ("Response time p50", "响应时间 P50"),
+    "name.response_time_p95": ("Response time p95", "响应时间 P95"),
+    "name.run_elapsed_p50": ("Run time p50", "运行耗时 P50"),
+    "name.run_elapsed_p95": ("Run time p95", "运行耗时 P95"),
+    "name.model_call_latency_p95": ("Latency p95", "耗时 P95"),
+    "name.output_speed": ("Tokens/s", "Token/秒"),
+    "name.satisfaction": ("Satisfaction", "满意度"),
+    "name.app_name": ("App", "应用"),
+    "name.model_name": ("Model", "模型"),
+    "name.model_provider": ("Provider", "供应商"),
+    "name.user_name": ("User", "用户"),
+    "name.user_kind": ("Kind", "类型"),
+    "name.error_class": ("Error", "错误类别"),
+    "name.dataset_name": ("Knowledge base", "知识库"),
+    "name.app_mode": ("Kind", "类型"),
+    "name.app_created": ("Made on", "创建时间"),
+    "name.app_updated": ("Changed on", "更新时间"),
+    "name.origin": ("Dify", "Dify 实例"),
+    "name.pull_records": ("Records read", "采集记录"),
+    "name.last_complete_pull": ("Last complete", "最近完整采集"),
+    "name.parse_failures": ("Set aside", "无法解析"),
+    "name.kind": ("What", "对账项"),
+    "name.ours": ("Ours", "本系统"),
+    "name.theirs": ("Dify's", "Dify"),
+    "name.difference": ("Difference", "差异"),
+    "name.unexplained": ("Unexplained", "未解释"),
+    "name.rows_equal": ("Equal", "一致"),
+    "name.rows_explained": ("Explained", "已解释"),
+    "name.rows_open": ("Open", "待查"),
+    "name.cause": ("Cause", "原因"),
+    "name.rows_concerned": ("App days", "涉及应用日"),
+    "name.believe": ("Believe", "以何为准"),
+    "name.flag": ("What", "标记"),
+    "name.facts": ("Facts", "记录数"),
+    # Values of dimensions
+    "value.department.": ("(not assigned)", "（未归属）"),
+    "value.error_class.": ("(not told)", "（未说明）"),
+    "value.error_class.quota_exceeded": ("Quota or balance used up", "额度或余额不足"),
+    "value.error_class.rate_limited": ("Rate limited", "触发限流"),
+    "value.error_class.unauthorized": ("Key or rights refused", "密钥或权限被拒"),
+    "value.error_class.context_length": ("Too long for the model", "超出上下文长度"),
+    "value.error_class.content_filter": ("Content filter", "内容审核拦截"),
+    "value.error_class.timeout": ("Timed out", "超时"),
+    "value.error_class.connection": ("Connection failed", "连接失败"),
+    "value.error_class.unavailable": ("Service unavailable", "服务不可用"),
+    "value.error_class.not_found": ("Not found", "资源不存在"),
+    "value.error_class.cancelled": ("Cancelled", "已取消"),
+    "value.error_class.invalid_request": ("Invalid request", "请求无效"),
+    "value.error_class._OTHER": ("Other", "其他"),
+    "value.user_kind.": ("–", "–"),
+    "value.user_kind.end_user": ("End user", "终端用户"),
+    "value.user_kind.account": ("Account", "控制台账号"),
+    "value.app_mode.": ("–", "–"),
+    "value.app_mode.chat": ("Chat", "聊天助手"),
+    "value.app_mode.agent-chat": ("Agent", "Agent"),
+    "value.app_mode.advanced-chat": ("Chatflow", "对话流"),
+    "value.app_mode.workflow": ("Workflow", "工作流"),
+    "value.app_mode.completion": ("Text generation", "文本生成"),
+    "value.source.": ("–", "–"),
+    "value.source.console": ("Console API", "控制台接口"),
+    "value.source.database": ("Database", "数据库"),
+    "value.source.tap": ("Tap", "流量探针"),
+    "value.source.file": ("Files", "文件导入"),
+    "value.source.broker": ("Broker", "消息代理"),
+    "value.source.portal": ("Portal", "门户"),
+    "value.kind.node_tokens": ("Tokens of nodes", "节点 Token"),
+    "value.kind.run_tokens": ("Tokens of runs", "运行 Token"),
+    "value.kind.message_tokens": ("Tokens of messages", "消息 Token"),
+    "value.kind.run_statistic": ("Daily tokens of runs", "运行 Token 日统计"),
+    "value.kind.message_statistic": ("Daily tokens of messages", "消息 Token 日统计"),
+    "value.kind.message_cost": ("Daily cost of messages", "消息费用日统计"),
+    "value.kind.runs": ("Daily runs", "运行次数日统计"),
+    "value.kind.messages": ("Daily messages", "消息数日统计"),
+    "value.kind.conversations": ("Daily conversations", "会话数日统计"),
+    "value.kind.end_users": ("Daily end users", "终端用户日统计"),
+    "value.kind.run_users": ("Daily users of runs", "运行用户日统计"),
+    "value.kind.requests": ("Requests the tap saw", "探针所见请求"),
+    "value.flag.facts_removed": ("Facts that are kept no longer", "已按保留期清理的记录"),
+    # Files and messages
+    "file.overview": ("Overview", "总览"),
+    "file.trends": ("Trends", "趋势"),
+    "mail.attached": ("The whole report is attached.", "完整报告见附件。"),
+    "mail.top_apps": ("Most used apps", "使用最多的应用"),
+}
+"""Key -> what it says in English and in Chinese."""
+
+
+def word(key: str, language: str, **told: object) -> str:
+    """The words of a key. Raises KeyError where there are none."""
+    return WORDS[key][LANGUAGES.index(language)].format(**told)
