@@ -235,6 +235,7 @@ def test_it_outlives_a_restart_of_the_collector(site: Site, reader: Reader):
 def test_who_has_no_key_is_asked_for_one_and_sees_what_it_shows(site: Site, reader: Reader):
     page = reader.open(site, "#/apps?period=7d", key=None)
     expect(page.locator("h1")).to_have_text("Sign in")
+    assert not [url for url in reader.requests if "/api/" in url]  # it knows that nobody would answer
     page.get_by_label("Key").fill("not-a-key")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("not accepted")
