@@ -28,7 +28,7 @@ def serve(
         Text, typer.Option("--tap", metavar="HOST:PORT", help="Start a tap beside it that listens here.")
     ] = None,
 ) -> None:
-    """Pull on a schedule; serve REST, /metrics and the reference page."""
+    """Pull on a schedule; serve the web page, REST and /metrics."""
     from collector import commands
 
     commands.serve(settings_of(config, is_service=True, store=store, listen=listen, dify_url=dify_url, tap=tap))

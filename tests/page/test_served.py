@@ -35,7 +35,7 @@ async def test_the_page_needs_no_key_and_holds_nothing_that_runs(client: httpx.A
     assert {policy[name] for name in ("script-src", "style-src", "connect-src")} == {"'self'"}
     assert "unsafe" not in first.headers["content-security-policy"]
     assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|https?:", first.text)
-    assert 'data-zone="Asia/Shanghai"' in first.text
+    assert 'data-zone="Asia/Shanghai" data-door="closed"' in first.text
     assert first.headers["cache-control"] == "no-cache"
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from collector.faces.guard import open_to_all
+from collector.access import Scope
+from collector.faces.guard import open_to_all, visitor
 
 FOLDER = Path(__file__).parent
 
@@ -61,8 +62,8 @@ def digest() -> str:
 
 
 @cache
-def first(language: str, timezone: str) -> bytes:
-    """The page itself, which names the place of everything else, and the zone it begins with."""
+def first(language: str, timezone: str, door: str) -> bytes:
+    """The page itself: it names the place of everything else, the zone it begins with, and whether it needs a key."""
     base = f"page/{digest()}"
     ahead = "\n".join(
         f'<link rel="modulepreload" href="{base}/{name}">'
@@ -70,7 +71,7 @@ def first(language: str, timezone: str) -> bytes:
         if name.startswith("js/") and name != _EARLY
     )
     text = files()[_FIRST].decode()
-    for name, told in {"base": base, "language": language, "zone": timezone, "ahead": ahead}.items():
+    for name, told in {"base": base, "language": language, "zone": timezone, "door": door, "ahead": ahead}.items():
         text = text.replace(f"{{{name}}}", told)
     return text.encode()
 
@@ -96,8 +97,9 @@ def router(timezone: str) -> APIRouter:
     async def page(request: Request) -> Response:
         language = spoken(request.headers.get("accept-language", ""))
         headers = {"Content-Security-Policy": CONTENT_POLICY, "Cache-Control": "no-cache"}
-        headers |= {"Vary": "Accept-Language, Accept-Encoding", "Cross-Origin-Opener-Policy": "same-origin"}
-        return _told(first(language, timezone), "text/html; charset=utf-8", request, headers)
+        headers |= {"Vary": "Accept-Language, Accept-Encoding, Authorization"}
+        door = "open" if visitor().may(Scope.READ) else "closed"
+        return _told(first(language, timezone, door), "text/html; charset=utf-8", request, headers)
 
     @routes.get("/page/{version}/{path:path}", dependencies=[open_to_all()])
     async def part(version: str, path: str, request: Request) -> Response:

@@ -100,6 +100,11 @@ async function load({ isQuiet = false } = {}) {
   asking?.abort();
   const mine = new AbortController();
   asking = mine;
+  if (!key() && document.documentElement.dataset.door === "closed") {
+    isRefused = true;
+    draw();
+    return;
+  }
   const state = { ...read(), view: viewOf(read()) };
   const here = address(state);
   const urls = { ...VIEWS[state.view].requests(state, asked(state)), sources: question("sources") };

@@ -53,9 +53,9 @@ export function seconds(value, lang) {
   const plain = (number, digits) => formatter("NumberFormat", lang, { maximumFractionDigits: digits }).format(number);
   if (value < 1) return plain(value * 1000, 0) + units.ms;
   if (value < 60) return plain(value, value < 10 ? 2 : 1) + units.s;
-  if (value < 3600) return `${plain(Math.floor(value / 60), 0)}${units.min} ${plain(Math.floor(value % 60), 0)}${units.s}`;
-  if (value < 86400) return `${plain(Math.floor(value / 3600), 0)}${units.h} ${plain(Math.floor((value % 3600) / 60), 0)}${units.min}`;
-  return `${plain(Math.floor(value / 86400), 0)}${units.d} ${plain(Math.floor((value % 86400) / 3600), 0)}${units.h}`;
+  const [big, small, length] = value < 3600 ? ["min", "s", 60] : value < 86400 ? ["h", "min", 3600] : ["d", "h", 86400];
+  const rest = Math.floor(((value % length) / length) * (big === "d" ? 24 : 60));
+  return `${plain(Math.floor(value / length), 0)}${units[big]}${rest ? ` ${plain(rest, 0)}${units[small]}` : ""}`;
 }
 
 export function instant(value, lang, tz) {

@@ -204,7 +204,7 @@ export const WORDS = {
   failed_pulls: ["Failed, in 7 days", "近 7 天失败"],
   of_pulls: ["{failures} of {pulls}", "{pulls} 次中 {failures} 次"],
   error_is: ["Error:", "错误："],
-  last_pass: ["Last pass: {streams} streams", "上次采集：{streams} 个数据流"],
+  last_pass: ["The last pass, by stream ({streams})", "上次采集：{streams} 个数据流"],
   streams: ["Streams", "数据流"],
   records: ["Records", "记录数"],
   result: ["Result", "结果"],

@@ -58,7 +58,7 @@ export function tiles(answer, cost, queues, more = []) {
   const flags = answer?.flags;
   const of = answer ? steps(answer).of : () => null;
   const plain = (name, more) => tile({ name, row, flags, steps: of(name), more });
-  const median = (name) => (row ? t("median", { value: written(row[name], unit(name), language()) }) : null);
+  const median = (name) => (row && row[name] !== null ? t("median", { value: written(row[name], unit(name), language()) }) : null);
   return h(
     "section",
     { class: "tiles", "aria-label": t("numbers") },
