@@ -101,7 +101,7 @@ def test_the_page_on_reports(tmp_path: Path, free_port: int):
 
     assert '"report":"week 2026-W46"' in said
     assert '{"deliveries":[]}' in said
-    assert "运营月报" in (tmp_path / "month.html").read_text()
+    assert "运营月报 · 2026年10月" in (tmp_path / "month.html").read_text()
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert "dify-report-month-2026-10-en.zip" in names
     assert "dify-report-span-2026-11-01--2026-11-15-en.xlsx" in names

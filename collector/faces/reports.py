@@ -136,6 +136,7 @@ class ReportBody(BaseModel):
     label: str
     period: Covered
     compared: Covered
+    is_compared: bool = Field(description="The whole period before is known.")
     timezone: str
     grain: str
     made_at: datetime

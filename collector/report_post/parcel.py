@@ -15,6 +15,7 @@ from typing import Protocol
 from collector.reports.forms import Form, file_name, written
 from collector.reports.paper import Helping, letter, shortened
 from collector.reports.report import Report
+from collector.reports.spans import DAY, MONTH
 from collector.reports.spelling import UNKNOWN, Spelling
 
 TOP = 5
@@ -55,7 +56,9 @@ class Parcel:
     @property
     def title(self) -> str:
         """One line: what it is and of when."""
-        return f"{self.spelling.title(self.report)} · {self.spelling.period(self.report.period)}"
+        title = self.spelling.title(self.report)
+        is_told = self.report.span.kind in (DAY, MONTH)
+        return title if is_told else f"{title} · {self.spelling.period(self.report.period)}"
 
     @property
     def notes(self) -> list[str]:

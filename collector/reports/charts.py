@@ -60,7 +60,10 @@ class _Drawing:
         columns = list(zip(*(line.values for line in self.chart.lines), strict=True))
         sums = [sum(_plain(value) for value in column) for column in columns] if self.chart.is_stacked else []
         every = [_plain(value) for line in self.chart.lines for value in (*line.values, *line.before)]
-        self.end, self.ticks = top_of(max([*every, *sums], default=0.0))
+        highest = max([*every, *sums], default=0.0)
+        size = _size(highest) if self.unit == SECONDS else 1
+        self.end, self.ticks = top_of(highest / size)
+        self.end *= size
         if self.unit not in (RATIO, SECONDS) and not is_money(self.unit) and self.end < self.ticks:
             self.end, self.ticks = 1.0, 1  # nothing counted has a half
         self.width = (WIDTH - _LEFT - _RIGHT) / max(len(self.chart.times), 1)
@@ -147,6 +150,11 @@ class _Drawing:
 
     def _called(self, line: Line) -> str:
         return self.spelling.name(line.name)
+
+
+def _size(seconds: float) -> int:
+    """In what an axis of so much time is divided: hours, minutes, seconds."""
+    return 3600 if seconds >= 7200 else 60 if seconds >= 120 else 1
 
 
 def _plain(value: Any) -> float:

@@ -66,6 +66,7 @@ class _Making:
             grain=self.span.grain,
             made_at=self.sources.now,
             complete_until=self._whole.watermark,
+            is_compared=self._is_known and self._is_before_known,
             notes=tuple(self._notes()),
             sections=sections,
         )

@@ -65,6 +65,8 @@ def _written(template: str, report: Report, spelling: Spelling, folder: Path | N
             report=report, spelling=spelling, lang=spelling.language, version=collector.__version__, **helping.names()
         )
     except TemplateError as error:
+        if folder is None:
+            raise
         line = getattr(error, "lineno", None)
         where = f"{getattr(error, 'name', None) or template}{f' line {line}' if line else ''}"
         raise SettingsError(

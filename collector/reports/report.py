@@ -100,6 +100,7 @@ class Report:
     grain: Grain
     made_at: datetime
     complete_until: datetime | None
+    is_compared: bool  # the period before is known
     notes: tuple[Note, ...]
     sections: tuple[Section, ...]
 
@@ -139,6 +140,7 @@ class Report:
             "label": self.span.label,
             "period": span_of(self.period),
             "compared": span_of(self.compared),
+            "is_compared": self.is_compared,
             "timezone": self.period.zone.key,
             "grain": str(self.grain),
             "made_at": plain(self.made_at),

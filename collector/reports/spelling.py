@@ -24,7 +24,7 @@ from collector.measures.measure import INSTANT
 from collector.period import Grain, Period
 from collector.reconcile.causes import CAUSES
 from collector.reports.report import Report
-from collector.reports.spans import WEEK
+from collector.reports.spans import DAY, SPAN, WEEK
 from collector.reports.words import LANGUAGES, LOCALES, WORDS, ZH, word
 
 UNKNOWN = "–"
@@ -110,6 +110,8 @@ class Spelling:
         """For the axis of a chart: 1.2M, 120万."""
         if abs(float(value)) < 1000:
             return self.number(value)
+        if abs(float(value)) >= 1e15:
+            return f"{float(value):.1e}"
         return str(format_compact_decimal(value, locale=self.locale, fraction_digits=1))
 
     def share(self, value: float) -> str:
@@ -127,16 +129,17 @@ class Spelling:
         return self.word("points", points=self._signed((value - before) * 100))
 
     def seconds(self, value: float) -> str:
-        """370 ms, 9.37 sec, 12 min 5 sec."""
+        """370 ms, 9.37 sec, 12 min 5 sec, 3 hr 20 min."""
         if 0 < value < 0.9995:
-            return str(format_unit(round(value * 1000), "millisecond", length="short", locale=self.locale))
+            return self._unit(round(value * 1000), "millisecond")
         if value < 119.995:
-            return str(format_unit(round(value, 2), "second", length="short", locale=self.locale))
-        minutes, seconds = divmod(round(value), 60)
-        said = [format_unit(minutes, "minute", length="short", locale=self.locale)]
-        if seconds:
-            said.append(format_unit(seconds, "second", length="short", locale=self.locale))
-        return (" " if self.language != ZH else "").join(map(str, said))
+            return self._unit(round(value, 2), "second")
+        big, small, length = ("minute", "second", 60) if value < 7200 else ("hour", "minute", 3600)
+        whole, rest = divmod(round(value) if length == 60 else round(value / 60) * 60, length)
+        said = [self._unit(whole, big)]
+        if rest:
+            said.append(self._unit(rest * 60 // length, small))
+        return (" " if self.language != ZH else "").join(said)
 
     def money(self, value: Decimal, currency: str) -> str:
         """With the digits that are paid, and more where the amount is smaller than a unit."""
@@ -175,11 +178,16 @@ class Spelling:
 
     def title(self, report: Report) -> str:
         """What a report is called: Weekly report, week 47 of 2026."""
-        said = self.word(f"title.{report.span.kind}")
-        if report.span.kind != WEEK:
+        said, start = self.word(f"title.{report.span.kind}"), report.period.local(report.period.start)
+        if report.span.kind == SPAN:
             return said
-        year, week, _ = report.period.local(report.period.start).isocalendar()
-        return f"{said} · {self.word('week_of', week=week, year=year)}"
+        if report.span.kind == WEEK:
+            year, week, _ = start.isocalendar()
+            return f"{said} · {self.word('week_of', week=week, year=year)}"
+        return f"{said} · {self.day(start) if report.span.kind == DAY else self.step(start, Grain.MONTH)}"
+
+    def _unit(self, value: float, unit: str) -> str:
+        return str(format_unit(value, unit, length="short", locale=self.locale))
 
     def _fixed(self, value: float, places: int) -> str:
         return str(format_decimal(value, format=f"#,##0.{'0' * places}", locale=self.locale))

@@ -91,7 +91,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "有 {tokens} 个 Token 在 Dify 中没有价格或价格为零，未计入费用。",
     ),
     "note.no_payers": (
-        "No department is known: nobody has said who pays (setting `payers`), or nothing was used.",
+        "No department is known: nobody has said who pays (setting payers), or nothing was used.",
         "没有部门信息：尚未配置付费方文件（设置项 payers），或本期无用量。",
     ),
     "note.reconciled": (
