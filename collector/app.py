@@ -287,8 +287,12 @@ class Service:
     async def rate(self) -> None:
         """Rate what has changed, where that is not too soon after the last look."""
         before = self.rated.looked_at
-        if before is None or self.clock() - before >= self.rated.pause:
+        if before is not None and self.clock() - before < self.rated.pause:
+            return
+        try:
             await asyncio.to_thread(self.rated.refresh)
+        except SettingsError as error:
+            log.warning("nothing rated", problem=str(error), next="what was rated before stays")
 
     async def _flush_keys(self) -> None:
         await asyncio.to_thread(self.keyring.flush)

@@ -24,6 +24,7 @@ from collector.errors import DifyMetricError, QueryError, SettingsError, ShapeEr
 from collector.faces.asking import Asker
 from collector.faces.rest_models import Asked
 from collector.measures.answer import Answer
+from collector.measures.ask import names_in
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.query import Rows
 from collector.payer_file import read_payers
@@ -171,7 +172,7 @@ def _answered(
     ask: Callable[[Running, Sequence[tuple[str, str]]], Result],
 ) -> Result:
     given, question = _asked(Asked, asked)
-    is_of_bills = any(RatedLine in measure.facts for measure in CATALOGUE.measures(question.measure))
+    is_of_bills = any(RatedLine in measure.facts for measure in CATALOGUE.measures(names_in(question.measure)))
 
     def here(store: Store) -> Result:
         rows = _with_bills(settings, store) if is_of_bills else store.rows

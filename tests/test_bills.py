@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,33 @@ class TestTyped:
         assert ["USD", "0.0166345", "0.01604075", "0.00", "0.01604075", "0.02"] in rows
         assert ["mystery", "input", "123"] in rows
         assert "2026-01 (Asia/Shanghai) is settling; 19 lines" in said.err
+
+    def test_a_month_is_asked_for_by_measure(self, dify_metric: Command):
+        asked = (
+            "rated_cost_usd",
+            "unrated_tokens",
+            "--by",
+            "app_name,model",
+            "--since",
+            "2026-01",
+            "--tz",
+            "Asia/Shanghai",
+        )
+        found = {
+            (row["app_name"], row["model_name"]): row for row in dify_metric("query", *asked, "--json").json["rows"]
+        }
+        assert Decimal(found["Desk", "claude-sonnet-4"]["rated_cost_usd"]) == Decimal("0.009")
+        assert Decimal(found["Tool", "gpt-4o"]["rated_cost_usd"]) == Decimal("0.00065625")
+        assert found["Desk", "mystery"]["unrated_tokens"] == 168
+        (whole,) = dify_metric("query", "rated_cost_usd", "--since", "2026-01", "--tz", "Asia/Shanghai", "--json").json[
+            "rows"
+        ]
+        assert Decimal(whole["rated_cost_usd"]) == Decimal("0.01604075"), "what the bill says"
+
+    def test_without_a_price_book_the_measure_says_how_to_name_one(self, dify_metric: Command, folder: Path):
+        (folder / "dify-metric.toml").write_text('store = "t.duckdb"\n')
+        said = dify_metric("query", "rated_cost", "--by", "currency")
+        assert (said.code, "nothing is rated: prices: no price book" in said.err) == (2, True)
 
     def test_json_says_the_same(self, dify_metric: Command):
         found = dify_metric("bill", "show", "2026-01", "--by", "model_name,kind", "--json").json
@@ -274,6 +302,37 @@ class TestOverRest:
                 found = await client.get(f"{MONTH}/lines", params={"format": form}, headers=reader)
                 assert found.headers["content-type"].startswith(kind)
                 assert f"bill-2026-01-{form}." in found.headers["content-disposition"]
+
+    async def test_rated_cost_over_rest_and_as_metrics(self, folder: Path):
+        with closing(open_store(folder / "t.duckdb")) as store:
+            store._writer.run("UPDATE milestone SET reached_at = '2026-01-01'")  # type: ignore[attr-defined]
+        async with served(folder) as (service, client):
+            reader, bound = key(service, Scope.READ), key(service, Scope.READ, Sight(apps=("tool",)))
+            asked = {"measure": "rated_cost,cost", "by": "currency", "since": "2026-01", "tz": "Asia/Shanghai"}
+            rows = (await client.get("/api/v1/query", params=asked, headers=reader)).json()["rows"]
+            told = {row["currency"]: Decimal(row["rated_cost"]) for row in rows if row["currency"]}
+            assert told == {"CNY": Decimal("2.8034"), "USD": Decimal("0.01604075")}
+            rows = (await client.get("/api/v1/query", params=asked, headers=bound)).json()["rows"]
+            told = {row["currency"]: Decimal(row["rated_cost"]) for row in rows if row["currency"]}
+            assert told == {"USD": Decimal("0.00065625")}
+
+            metrics = (await client.get("/metrics", headers=key(service, Scope.METRICS))).text.splitlines()
+            found = {
+                line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+                for line in metrics
+                if "rated" in line and line[0] != "#"
+            }
+            in_cny = [value for name, value in found.items() if name.startswith("dify_llm_rated_cost_cny_total{")]
+            assert in_cny == [pytest.approx(2.8034)]
+            in_usd = [value for name, value in found.items() if name.startswith("dify_llm_rated_cost_usd_total{")]
+            assert sum(in_usd) == pytest.approx(0.01804075), "February too"
+            unrated = {
+                name: value for name, value in found.items() if name.startswith("dify_llm_unrated_tokens_total{")
+            }
+            assert {name: value for name, value in unrated.items() if value} == {
+                f'dify_llm_unrated_tokens_total{{model_name="mystery",model_provider="{GPT[0]}"}}': 168
+            }
+            assert found["dify_metric_rated_timestamp_seconds"] == at(2, 3).timestamp()
 
     async def test_a_key_bound_to_an_app_gets_its_part_of_the_bill(self, folder: Path):
         async with served(folder) as (service, client):

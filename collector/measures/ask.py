@@ -140,12 +140,12 @@ class Query:
         and `status_code>=500`: see `collector.measures.filters`. `order` is names, `-` before one that goes down.
         """
         return cls(
-            measures=catalogue.measures(_names(measures)),
+            measures=catalogue.measures(names_in(measures)),
             period=period,
-            by=tuple(dict.fromkeys(catalogue.dimension(name) for name in _names(by))),
+            by=tuple(dict.fromkeys(catalogue.dimension(name) for name in names_in(by))),
             grain=Grain.named(grain),
             where=filters(where, catalogue),
-            order=tuple(_order(name, catalogue) for name in _names(order)),
+            order=tuple(_order(name, catalogue) for name in names_in(order)),
             limit=limit,
             top=top,
             after=after,
@@ -252,7 +252,8 @@ def compared(measure: Measure) -> tuple[str, ...]:
     return names if measure.unit == INSTANT else (*names, measure.name + CHANGE)
 
 
-def _names(written: str | Iterable[str]) -> list[str]:
+def names_in(written: str | Iterable[str]) -> list[str]:
+    """Names that may stand with commas between them."""
     parts = [written] if isinstance(written, str) else list(written)
     return [name for part in parts for name in (piece.strip() for piece in part.split(",")) if name]
 

@@ -192,7 +192,7 @@ async def test_the_catalogue_is_listed(client):
     assert dimensions["model_name"]["aliases"] == ["model"]
     assert dimensions["status_code"]["kind"] == "int"
     doubts = {quirk.name for quirk in QUIRKS if quirk.is_defect}
-    ours = {"stale", "estimated", "usage_unknown", "unpriced", "runs_missing", "debug_unknown"}
+    ours = {"stale", "estimated", "usage_unknown", "unpriced", "unrated", "runs_missing", "debug_unknown"}
     assert {flag["name"] for flag in listing["flags"]} == ours | doubts
 
 
