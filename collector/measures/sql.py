@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache
 
 from collector.measures.answer import FACTS, ROLLUPS
 from collector.measures.ask import Moment, Query
@@ -21,7 +20,8 @@ from collector.measures.by_call import IS_DEBUG
 from collector.measures.dimension import Dimension
 from collector.measures.filters import Filter, Match
 from collector.measures.flags import Flag
-from collector.measures.fragments import LOCAL_DAY, MOST_KNOWN, Facts, conjuncts, has_column
+from collector.measures.fragments import LOCAL_DAY, Facts, has_column
+from collector.measures.in_common import in_common
 from collector.measures.measure import DERIVED, INSTANT, Kind, Measure
 from collector.measures.spans import Spans
 from collector.period import FIXED_STEPS, Grain
@@ -245,11 +245,10 @@ def _matched(column: str, match: Match, binds: Sequence[str]) -> str:
 def over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[Flag], query: Query) -> Statement:
     rows = Scan(facts, query, instant_of(facts, measures[0].at, query))
     flags = tuple(flag for flag in all_flags if flag.record is facts)
-    measures = tuple(measures)
-    asked = _in_common(measures)
+    common, asked = in_common(tuple(measures))
     keys, conditions = rows.keys(), rows.conditions(asked)
     is_filtered = len({measure.where for measure in asked}) > 1
-    common, cells = sorted(_common(measures)) if asked != measures else [], _cells(measures)
+    cells = _cells(measures)
     own = dict(zip(measures, asked, strict=True))
     columns = [
         *keys,
@@ -258,23 +257,6 @@ def over_table(facts: Facts, measures: Sequence[Measure], all_flags: Sequence[Fl
     ]
     sql = grouped(rows.select(columns, [*conditions, *bracketed(common)]), len(keys))
     return Statement(sql, rows.parameters, cells, flags, read_by(sql, {facts.table: rows.period}, query))
-
-
-def _common(measures: Sequence[Measure]) -> frozenset[str]:
-    return frozenset.intersection(*(conjuncts(measure.where) for measure in measures))
-
-
-@lru_cache(MOST_KNOWN)
-def _in_common(measures: tuple[Measure, ...]) -> tuple[Measure, ...]:
-    """The measures without the conditions that all of them have, where these differ otherwise: what need not be said of
-    each makes a statement half as long to plan."""
-    common = _common(measures)
-    if not common or len({measure.where for measure in measures}) == 1:
-        return measures
-    return tuple(
-        replace(each, where=" AND ".join(f"({own})" for own in sorted(conjuncts(each.where) - common)) or "TRUE")
-        for each in measures
-    )
 
 
 def over_looks(facts: Facts, measures: Sequence[Measure], query: Query) -> Statement:
