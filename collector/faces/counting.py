@@ -111,11 +111,11 @@ class Histogram:
 def said_of(measure: Measure) -> str:
     """What a counter's HELP says: the measure's own help, and which facts are counted when."""
     (facts,) = measure.facts
-    when = "Counted when final" if has_column(facts, "is_final") else "Counted"
+    when = "Counted once, when final" if has_column(facts, "is_final") else "Counted once, when there"
     left_out = ["console test runs"] if facts in IS_DEBUG.columns else []
     left_out += ["estimates"] if has_column(facts, "is_estimate") else []
     without = f"; {' and '.join(left_out)} left out" if left_out else ""
-    return f"{measure.help} {when}, since counting began{without}."
+    return f"{measure.help} {when} and known, by the labels known then, since counting began{without}."
 
 
 def _tables(wanted: Iterable[Wanted]) -> Iterable[list[Wanted]]:
@@ -141,7 +141,8 @@ def _added(
     """What was answered by all labels, added up to the labels of each measure."""
     places = {dimension.name: place for place, dimension in enumerate(query.by)}
     found = [
-        (tuple(_label(name, value) for name, value in zip(places, key, strict=True)), cells) for key, cells in answered
+        (tuple(label_of(name, value) for name, value in zip(places, key, strict=True)), cells)
+        for key, cells in answered
     ]
     for measure, labels in wanted:
         at, values = [places[label] for label in labels], dict[Labels, float]()
@@ -162,7 +163,8 @@ def _join(values: Values, labels: Labels, number: float, kind: Kind) -> None:
     values[labels] = JOINED[kind](values[labels], number) if labels in values else number
 
 
-def _label(name: str, value: object) -> str:
+def label_of(name: str, value: object) -> str:
+    """The value of a label; empty where it is not known."""
     if value is None:
         return ERROR_CLASSES[-1] if name == "error_class" else ""
     return str(value)

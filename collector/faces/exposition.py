@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from operator import add
 from typing import Literal, TypeAlias
+
+import msgspec
 
 Labels: TypeAlias = tuple[str, ...]
 Values: TypeAlias = Mapping[Labels, float]
@@ -18,13 +19,26 @@ Values: TypeAlias = Mapping[Labels, float]
 _LABEL = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _HELP = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _ODD = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
+ABOVE = "+Inf"
+"""The bound of the last bucket."""
+
+_encoded = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """One fact behind a bucket: its labels, its value, when it was, in seconds since 1970."""
+
+    labels: tuple[tuple[str, str], ...]
+    value: float
+    at: float
 
 
 @dataclass(frozen=True)
 class Shown:
     """A family with its values by labels. Of a histogram `values` are the counts of its facts, `sums` their sums and
     `up_to` how many are no longer than a bound, by labels and bound; `bounds` are those bounds in order, as they are
-    written.
+    written. `exemplars` stand behind buckets, by labels and bound (or `+Inf`); only OpenMetrics can tell them.
     """
 
     name: str
@@ -35,77 +49,121 @@ class Shown:
     bounds: Sequence[str] = ()
     up_to: Values = field(default_factory=dict)
     sums: Values = field(default_factory=dict)
+    exemplars: Mapping[Labels, Exemplar] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Begun:
-    """The lines of a histogram's series: where each bucket's number stands, and what every line begins with."""
+class _Lines:
+    """The lines of one family: what stands before each number, for the series of the scrape before."""
 
-    places: tuple[Labels, ...]
-    buckets: tuple[str, ...]
-    rest: tuple[str, str, str]  # the last bucket, the count, the sum
+    def __init__(self) -> None:
+        self.series: list[Labels] = []
+        self.buckets: list[Labels] = []  # labels and bound, in the order of the lines
+        self._known: dict[Labels, list[bytes]] = {}
+        self._pieces: list[bytes] = []  # a beginning and room for its number, in turn
+
+    def of(self, family: Shown) -> None:
+        """Be the lines of a family that has these series now, in whatever order."""
+        series = [*family.values]
+        if len(series) == len(self.series) and (
+            series == self.series or all(map(family.values.__contains__, self.series))
+        ):
+            return
+        lines: list[bytes] = []
+        for labels in series:
+            if (begun := self._known.get(labels)) is None:
+                begun = self._known[labels] = [line.encode() for line in _beginnings(family, labels)]
+            lines += begun
+        self.series, self.buckets = series, [(*labels, bound) for labels in series for bound in family.bounds]
+        self._pieces = [b""] * (2 * len(lines))
+        self._pieces[::2] = lines
+
+    def written(self, numbers: Sequence[bytes]) -> bytes:
+        """All of them with their numbers."""
+        pieces = self._pieces
+        pieces[1::2] = numbers
+        return b"".join(pieces)
 
 
 class Renderer:
     """Writes families. It remembers the beginnings of lines; not thread-safe."""
 
     def __init__(self) -> None:
-        self._begun: dict[str, dict[Labels, str]] = {}
-        self._histograms: dict[str, dict[Labels, _Begun]] = {}
+        self._lines: dict[str, _Lines] = {}
 
     def text(self, families: Iterable[Shown], *, openmetrics: bool = False, others: str = "") -> bytes:
         """All families, and those of `others`, which are text in Prometheus' own format already."""
-        parts: list[str] = []  # every line begins with the end of the one before
+        parts: list[bytes] = []  # every line begins with the end of the one before
         for family in families:
-            parts += _head(family, openmetrics)
-            parts += self._histogram(family) if family.kind == "histogram" else self._lines(family)
+            lines = self._lines.setdefault(family.name, _Lines())
+            lines.of(family)
+            if family.kind == "histogram":
+                numbers = _of_histogram(family, lines, openmetrics)
+            else:
+                numbers = _written(_in_order(family.values, lines.series))
+            parts += (_head(family, openmetrics).encode(), lines.written(numbers))
         if parts:
             parts[0] = parts[0][1:]
-            parts.append("\n")
-        parts += [*_renamed(others), "# EOF\n"] if openmetrics else [others]
-        return "".join(parts).encode()
-
-    def _lines(self, family: Shown) -> Iterable[str]:
-        begun = self._begun.setdefault(family.name, {})
-        try:
-            beginnings = list(map(begun.__getitem__, family.values))
-        except KeyError:
-            for labels in family.values.keys() - begun.keys():
-                begun[labels] = f"\n{family.name}{_braced(family.labels, labels)} "
-            beginnings = list(map(begun.__getitem__, family.values))
-        return map(add, beginnings, _written(family.values.values()))
-
-    def _histogram(self, family: Shown) -> Iterable[str]:
-        begun = self._histograms.setdefault(family.name, {})
-        up_to, sums, lines = family.up_to, family.sums, list[str]()
-        for labels, count in family.values.items():
-            if (known := begun.get(labels)) is None:
-                known = begun[labels] = _begin(family, labels)
-            lines += map(add, known.buckets, _written([up_to[place] for place in known.places]))
-            lines += map(add, known.rest, _written((count, count, sums.get(labels, 0.0))))
-        return lines
+            parts.append(b"\n")
+        parts += [*(line.encode() for line in _renamed(others)), b"# EOF\n"] if openmetrics else [others.encode()]
+        return b"".join(parts)
 
 
-def _begin(family: Shown, labels: Labels) -> _Begun:
-    places = tuple((*labels, bound) for bound in (*family.bounds, "+Inf"))
-    *buckets, last = (f"\n{family.name}_bucket{_braced((*family.labels, 'le'), place)} " for place in places)
+def _of_histogram(family: Shown, lines: _Lines, openmetrics: bool) -> list[bytes]:
+    """The numbers of its lines: of every series the buckets, the last of them, the count and the sum."""
+    width, series, sums = len(family.bounds) + 3, lines.series, family.sums
+    counts = _written(_in_order(family.values, series))
+    buckets = _written(_in_order(family.up_to, lines.buckets))
+    numbers = [b""] * (width * len(series))
+    for place in range(width - 3):
+        numbers[place::width] = buckets[place :: width - 3]
+    numbers[width - 3 :: width] = numbers[width - 2 :: width] = counts
+    numbers[width - 1 :: width] = _written([sums.get(labels, 0.0) for labels in series])
+    if openmetrics and family.exemplars:
+        bounds = (*family.bounds, ABOVE)
+        for at, labels in enumerate(series):
+            for place, bound in enumerate(bounds):
+                if exemplar := family.exemplars.get((*labels, bound)):
+                    numbers[at * width + place] += _told(exemplar)
+    return numbers
+
+
+def _in_order(values: Values, series: list[Labels]) -> list[float]:
+    """The values of the series, which most often stand in that order already."""
+    return [*values.values()] if [*values] == series else [*map(values.__getitem__, series)]
+
+
+def _told(exemplar: Exemplar) -> bytes:
+    names, values = zip(*exemplar.labels, strict=True)
+    return f" # {_braced(names, values)} {exemplar.value!r} {exemplar.at:.3f}".encode()
+
+
+def _beginnings(family: Shown, labels: Labels) -> Iterator[str]:
+    """What the lines of one series begin with, in their order."""
     braced = _braced(family.labels, labels)
-    rest = (last, f"\n{family.name}_count{braced} ", f"\n{family.name}_sum{braced} ")
-    return _Begun(places[:-1], tuple(buckets), rest)
+    if family.kind != "histogram":
+        yield f"\n{family.name}{braced} "
+        return
+    for bound in (*family.bounds, ABOVE):
+        yield f"\n{family.name}_bucket{_braced((*family.labels, 'le'), (*labels, bound))} "
+    yield f"\n{family.name}_count{braced} "
+    yield f"\n{family.name}_sum{braced} "
 
 
-def _written(values: Iterable[float]) -> Iterable[str]:
+def _written(values: list[float]) -> list[bytes]:
     """Numbers as both formats write them."""
-    values = list(values)
-    return map(repr, values) if isfinite(sum(values)) else map(_number, values)
+    if not values:
+        return []
+    if isfinite(sum(values)):
+        return _encoded(values)[1:-1].split(b",")
+    return [_number(value).encode() for value in values]
 
 
-def _head(family: Shown, openmetrics: bool) -> tuple[str, str]:
+def _head(family: Shown, openmetrics: bool) -> str:
     name, said = family.name, family.help.translate(_HELP)
     if openmetrics:
         said = family.help.translate(_LABEL)
         name = name.removesuffix("_total") if family.kind == "counter" else name
-    return f"\n# HELP {name} {said}", f"\n# TYPE {name} {family.kind}"
+    return f"\n# HELP {name} {said}\n# TYPE {name} {family.kind}"
 
 
 def _renamed(text: str) -> Iterator[str]:

@@ -104,7 +104,9 @@ MODELS = Board(
                     measure="model_call_latency_p95",
                     targets=(
                         Live(
-                            "{{model_name}}", quantile(0.95, "dify_llm_call_duration_seconds", "model_name", ANY_MODEL)
+                            "{{model_name}}",
+                            quantile(0.95, "dify_llm_call_duration_seconds", "model_name", ANY_MODEL),
+                            has_exemplars=True,
                         ),
                     ),
                     note=ALL_APPS,
@@ -131,6 +133,7 @@ MODELS = Board(
                         Live(
                             "{{model_name}}",
                             quantile(0.5, "dify_llm_time_per_output_token_seconds", "model_name", ANY_MODEL),
+                            has_exemplars=True,
                         ),
                     ),
                     note=ALL_APPS,

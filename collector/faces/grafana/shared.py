@@ -248,4 +248,6 @@ def _own(where: str) -> str:
 
 
 def _percentiles(family: str, where: str) -> tuple[Live, ...]:
-    return tuple(Live(name, expression) for name, expression in percentiles(family, where))
+    """Dots are asked for once: they are of the buckets, which all percentiles have in common."""
+    found = enumerate(percentiles(family, where))
+    return tuple(Live(name, expression, has_exemplars=not place) for place, (name, expression) in found)

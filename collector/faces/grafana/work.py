@@ -128,6 +128,7 @@ WORK = Board(
                         Live(
                             "{{node_type}}",
                             quantile(0.95, "dify_node_execution_duration_seconds", "node_type", OF_WORKSPACE),
+                            has_exemplars=True,
                         ),
                     ),
                     width=6,
