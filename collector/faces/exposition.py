@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from math import isfinite
 from typing import Literal, TypeAlias
 
@@ -53,35 +54,62 @@ class Shown:
 
 
 class _Lines:
-    """The lines of one family: what stands before each number, for the series of the scrape before."""
+    """The lines of one family: what stands before each number, and what they said at the scrape before."""
 
     def __init__(self) -> None:
-        self.series: list[Labels] = []
-        self.buckets: list[Labels] = []  # labels and bound, in the order of the lines
-        self._known: dict[Labels, list[bytes]] = {}
-        self._pieces: list[bytes] = []  # a beginning and room for its number, in turn
+        self._series: list[Labels] = []
+        self._buckets: list[Labels] = []  # labels and bound, in the order of the lines
+        self._begun: dict[Labels, list[bytes]] = {}
+        self._pieces: list[bytes] = []  # a beginning and its number, in turn
+        self._said: list[list[float]] = []
+        self._whole: bytes | None = None  # the pieces as one, where they said the same twice
 
-    def of(self, family: Shown) -> None:
-        """Be the lines of a family that has these series now, in whatever order."""
-        series = [*family.values]
-        if len(series) == len(self.series) and (
-            series == self.series or all(map(family.values.__contains__, self.series))
-        ):
-            return
+    def written(self, family: Shown, *, has_exemplars: bool) -> list[bytes]:
+        """All of them with their numbers, as pieces to be joined."""
+        if family.kind == "histogram":
+            counts = self._in_order(family)
+            buckets = _values_of(family.up_to, self._buckets)
+            said = [counts, buckets, [family.sums.get(labels, 0.0) for labels in self._series]]
+        else:
+            said = [self._in_order(family)]
+        if family.exemplars and has_exemplars:
+            self._said, self._whole = [], None
+            self._pieces[1::2] = self._with_exemplars(family, _of_histogram(family, *said))
+        elif said != self._said:
+            self._said, self._whole = said, None
+            numbers = _of_histogram(family, *said) if family.kind == "histogram" else _written(said[0])
+            self._pieces[1::2] = numbers
+        else:
+            self._whole = self._whole or b"".join(self._pieces)
+            return [self._whole]
+        return self._pieces
+
+    def _in_order(self, family: Shown) -> list[float]:
+        """The values of a family in the order of the lines, which are made where it has other series than before."""
+        values = family.values
+        if [*values] == self._series:  # as a rule
+            return [*values.values()]
+        if len(values) == len(self._series) and all(map(values.__contains__, self._series)):
+            return [*map(values.__getitem__, self._series)]
         lines: list[bytes] = []
-        for labels in series:
-            if (begun := self._known.get(labels)) is None:
-                begun = self._known[labels] = [line.encode() for line in _beginnings(family, labels)]
+        for labels in values:
+            if (begun := self._begun.get(labels)) is None:
+                begun = self._begun[labels] = [line.encode() for line in _beginnings(family, labels)]
             lines += begun
-        self.series, self.buckets = series, [(*labels, bound) for labels in series for bound in family.bounds]
+        self._series = [*values]
+        self._buckets = [(*labels, bound) for labels in values for bound in family.bounds]
         self._pieces = [b""] * (2 * len(lines))
         self._pieces[::2] = lines
+        self._said = []
+        return [*values.values()]
 
-    def written(self, numbers: Sequence[bytes]) -> bytes:
-        """All of them with their numbers."""
-        pieces = self._pieces
-        pieces[1::2] = numbers
-        return b"".join(pieces)
+    def _with_exemplars(self, family: Shown, numbers: list[bytes]) -> list[bytes]:
+        width = len(family.bounds) + 3
+        for at, labels in enumerate(self._series):
+            for place, bound in enumerate((*family.bounds, ABOVE)):
+                if exemplar := family.exemplars.get((*labels, bound)):
+                    numbers[at * width + place] += _told(exemplar)
+        return numbers
 
 
 class Renderer:
@@ -92,42 +120,31 @@ class Renderer:
 
     def text(self, families: Iterable[Shown], *, openmetrics: bool = False, others: str = "") -> bytes:
         """All families, and those of `others`, which are text in Prometheus' own format already."""
-        parts: list[bytes] = []  # every line begins with the end of the one before
-        for family in families:
+        written = BytesIO()  # joining so many pieces at once takes much longer: bytes.join notes where each is
+        for place, family in enumerate(families):
             lines = self._lines.setdefault(family.name, _Lines())
-            lines.of(family)
-            if family.kind == "histogram":
-                numbers = _of_histogram(family, lines, openmetrics)
-            else:
-                numbers = _written(_in_order(family.values, lines.series))
-            parts += (_head(family, openmetrics).encode(), lines.written(numbers))
-        if parts:
-            parts[0] = parts[0][1:]
-            parts.append(b"\n")
-        parts += [*(line.encode() for line in _renamed(others)), b"# EOF\n"] if openmetrics else [others.encode()]
-        return b"".join(parts)
+            head = _head(family, openmetrics).encode()
+            written.write(head if place else head[1:])  # every line begins with the end of the one before
+            written.writelines(lines.written(family, has_exemplars=openmetrics))
+        if written.tell():
+            written.write(b"\n")
+        written.write(b"".join(line.encode() for line in _renamed(others)) if openmetrics else others.encode())
+        written.write(b"# EOF\n" if openmetrics else b"")
+        return written.getvalue()
 
 
-def _of_histogram(family: Shown, lines: _Lines, openmetrics: bool) -> list[bytes]:
+def _of_histogram(family: Shown, counts: list[float], buckets: list[float], sums: list[float]) -> list[bytes]:
     """The numbers of its lines: of every series the buckets, the last of them, the count and the sum."""
-    width, series, sums = len(family.bounds) + 3, lines.series, family.sums
-    counts = _written(_in_order(family.values, series))
-    buckets = _written(_in_order(family.up_to, lines.buckets))
-    numbers = [b""] * (width * len(series))
+    width = len(family.bounds) + 3
+    numbers, in_buckets = [b""] * (width * len(counts)), _written(buckets)
     for place in range(width - 3):
-        numbers[place::width] = buckets[place :: width - 3]
-    numbers[width - 3 :: width] = numbers[width - 2 :: width] = counts
-    numbers[width - 1 :: width] = _written([sums.get(labels, 0.0) for labels in series])
-    if openmetrics and family.exemplars:
-        bounds = (*family.bounds, ABOVE)
-        for at, labels in enumerate(series):
-            for place, bound in enumerate(bounds):
-                if exemplar := family.exemplars.get((*labels, bound)):
-                    numbers[at * width + place] += _told(exemplar)
+        numbers[place::width] = in_buckets[place :: width - 3]
+    numbers[width - 3 :: width] = numbers[width - 2 :: width] = _written(counts)
+    numbers[width - 1 :: width] = _written(sums)
     return numbers
 
 
-def _in_order(values: Values, series: list[Labels]) -> list[float]:
+def _values_of(values: Values, series: list[Labels]) -> list[float]:
     """The values of the series, which most often stand in that order already."""
     return [*values.values()] if [*values] == series else [*map(values.__getitem__, series)]
 

@@ -2,8 +2,8 @@
 
 Both sides write the same families from the same values: counters by app and model, a histogram by app. The peer makes
 metrics of them, as a collector of prometheus_client has to at every scrape, and writes those; what it takes when they
-are ready made is told as well. Every value is another one than at the scrape before. Processor time counts; medians of
-turns are printed.
+are ready made is told as well. Every value is another one than at the scrape before, but for `still_ratio`. Processor
+time counts; medians of turns are printed.
 """
 
 from __future__ import annotations
@@ -76,13 +76,17 @@ def main() -> None:
         ours = timed(lambda shown, renderer=renderer: lambda: renderer.text(shown), series, our_waits)
         theirs = timed(lambda shown: lambda: generate_latest(registry(shown)), series, their_waits)
         ready = timed(_ready, series)
+        still, unchanging = Renderer(), site(series, 1)
+        same = timed(lambda _, still=still, shown=unchanging: lambda: still.text(shown), series)
         ours()  # the first scrape of a process makes the beginnings of lines
-        mine, peer, ready_peer = interleaved((ours, theirs, ready), ROUNDS)
+        same()
+        mine, peer, ready_peer, unchanged = interleaved((ours, theirs, ready, same), ROUNDS)
         text = Renderer().text(site(series, 1))
         samples = [sample for metric in text_string_to_metric_families(text.decode()) for sample in metric.samples]
         name = "prometheus" if word == "10k" else "prometheus_100k"
         print(Figure(f"{name}.cpu_ratio", peer / mine, peer="prometheus_client generate_latest"))
         print(Figure(f"{name}.ready_ratio", ready_peer / mine, peer="the same with its metrics ready made"))
+        print(Figure(f"{name}.still_ratio", peer / unchanged, peer="the same, where nothing has changed for us"))
         print(Figure(f"{name}.cpu_ms", mine * 1000, "ms", f"prometheus_client, {peer * 1000:.0f} ms"))
         wait, their_wait = median(our_waits) * 1000, median(their_waits) * 1000
         print(Figure(f"{name}.ms", wait, "ms", f"prometheus_client, {their_wait:.0f} ms"))
