@@ -1,6 +1,6 @@
 """Dashboards as pictures, where no Grafana is at hand: `python -m tests.faces.drawn FOLDER [BOARD…]`.
 
-Six hours of the demo's world are pulled and scraped every two minutes, a real Prometheus gets what was scraped, every
+Six hours of the demo's world are pulled and scraped every five minutes, a real Prometheus gets what was scraped, every
 panel asks it or REST what it would ask in Grafana, and Chromium takes the picture. Panels stand where the JSON says;
 stats, series, bars and tables are drawn plainly. What comes in is a folder, what goes out are BOARD.png in it.
 """
@@ -28,7 +28,7 @@ from tests.servers.process import free_port
 from tests.servers.prometheus import Prometheus, backfilled, configured_prometheus
 
 END = datetime(2026, 11, 20, 8, tzinfo=UTC)
-SHOWN, STEP = timedelta(hours=6), timedelta(minutes=2)
+SHOWN, STEP = timedelta(hours=6), timedelta(minutes=4)
 HEIGHT = 38  # pixels of a unit of Grafana's grid
 COLORS = ("#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#c0d8ff", "#fade2a", "#96d98d")
 PAGE = """<!doctype html><meta charset="utf-8"><style>
@@ -85,9 +85,9 @@ def choices(one_app: str) -> dict[str, str]:
         **dict.fromkeys(("workspace", "app", "model", "dataset"), ".*"),
         "currency": "usd",
         "one_app": one_app,
-        "__rate_interval": "10m",
+        "__rate_interval": "20m",
         "__range": "6h",
-        "__interval": "2m",
+        "__interval": "5m",
         "__from": (END - SHOWN).isoformat(),
         "__to": END.isoformat(),
         "__timezone": "utc",
@@ -95,7 +95,7 @@ def choices(one_app: str) -> dict[str, str]:
 
 
 def over_time(there: Prometheus, expression: str) -> list[tuple[dict[str, str], list[tuple[float, float]]]]:
-    asked = {"query": expression, "start": f"{(END - SHOWN).timestamp()}", "end": f"{END.timestamp()}", "step": "120"}
+    asked = {"query": expression, "start": f"{(END - SHOWN).timestamp()}", "end": f"{END.timestamp()}", "step": "300"}
     answer = httpx.get(f"{there.url}/api/v1/query_range", params=asked, trust_env=False).json()
     return [(each["metric"], [(at, float(value)) for at, value in each["values"]]) for each in answer["data"]["result"]]
 
