@@ -55,6 +55,11 @@ def rate(family: str, by: str = "", where: str = OF_APP) -> str:
     return f"{_sum(by)} (rate({selected(family, where)}[$__rate_interval]))"
 
 
+def per_minute(family: str, by: str = "", where: str = OF_APP) -> str:
+    """The same per minute: of what is seldom, one can read that."""
+    return f"{rate(family, by, where)} * 60"
+
+
 def quantile(q: float, family: str, by: str = "", where: str = OF_APP) -> str:
     """A percentile of a histogram, from its buckets."""
     return f"histogram_quantile({q}, {rate(f'{family}_bucket', f'le, {by}' if by else 'le', where)})"

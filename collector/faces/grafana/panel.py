@@ -112,7 +112,7 @@ class Board:
 
 
 PER_TOKEN, PER_SECOND, PER_HOUR = "suffix: tok/s", "reqps", "suffix: /h"
-EACH_SECOND = "suffix: /s"
+EACH_SECOND, EACH_MINUTE = "suffix: /s", "suffix: /min"
 RED = (("text", 0.0), ("orange", 0.02), ("red", 0.1))
 """A share of what failed."""
 
