@@ -52,11 +52,13 @@ from collector.faces import (
     rest,
     rollups,
     sources,
+    targets,
 )
 from collector.faces.admission import Admission
 from collector.faces.guard import seal, seen
 from collector.faces.prometheus import Exposition, Tally
-from collector.faces.readings import Readings
+from collector.faces.readings import AT_ZERO, Readings
+from collector.faces.shape import shape_of
 from collector.keyring import USED_EVERY, Keyring
 from collector.paying import Paying, Rows
 from collector.pull.console import Console
@@ -97,11 +99,13 @@ class Service:
         on_progress: Progress | None = None,
     ) -> None:
         self.settings = settings
+        self.shape = shape_of(settings)
         self.clock = clock
         self.store: Store = open_store(settings.store, now=clock())
         self.stored: Counter[str] = Counter()
         self.misfits: Counter[str] = Counter()
         self.filling = BackFill()
+        self.taps = targets.Taps(clock)
         self._transport = transport
         self._untold: list[Mapping[str, Any]] = []
         self.keyring = Keyring(self.store.rows, self.store.set_keys)
@@ -252,7 +256,8 @@ class Service:
                 templates=lambda: reporting.templates_of(settings),
             )
         )
-        app.include_router(cardinality.router(rows, self.clock, settings.most_series))
+        app.include_router(targets.router(self.taps))
+        app.include_router(cardinality.router(rows, self.clock, self.shape))
         app.include_router(
             history.router(rows, self.clock, self.store.counting_since, timezone=settings.report_timezone)
         )
@@ -325,10 +330,11 @@ class Service:
             self.store.rows,
             clock=self.clock,
             counting_since=self.store.counting_since,
-            readings=Readings(self.store.readings, self.store.keep_readings),
+            readings=Readings(self.store.readings, self.store.keep_readings, at_zero=AT_ZERO, clock=self.clock),
             tallies=self._tallies(),
             others=self.companion.metrics if self.companion else lambda: None,
-            most_series=self.settings.most_series,
+            shape=self.shape,
+            top_users=self.settings.top_users,
             snapshot=self.store.snapshot,
         )
 

@@ -12,7 +12,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
-from collector.errors import DifyMetricError, SettingsError
+import collector
+from collector.errors import DifyMetricError, SettingsError, Unavailable
 from collector.settings import Settings
 from collector.settings.written import Address
 from collector.tap.admin import Admin
@@ -42,6 +43,9 @@ SHOW_SECONDS = 1.0
 
 SWITCH_SECONDS = 0.0005
 """How long another thread may hold up the loop; Python's own 5 ms would be felt."""
+
+TOLD_EVERY_SECONDS = 60.0
+"""How often the collector is told where our numbers are; it lists us for Prometheus."""
 
 _CONNECT_SECONDS = 5.0
 
@@ -104,7 +108,9 @@ def tap(settings: Settings, *, parent: int | None = None, tell: Callable[[str], 
     destination.post().close()
     Folder(destination.folder)
     (door,) = _named("tap_admin", settings.tap_admin)
-    process = _Process(plan, destination, door)
+    # What a service started beside itself is scraped with the service.
+    told = None if parent is not None else str(settings.tap_advertise or Address(*door.getsockname()[:2]))
+    process = _Process(plan, destination, door, told)
 
     def ready(listen: Address) -> None:
         host, port = door.getsockname()[:2]
@@ -125,8 +131,9 @@ def _named(field: str, address: Address) -> list[socket.socket]:
 class _Process:
     """What the workers of a tap share, and what each has of its own."""
 
-    def __init__(self, plan: Plan, destination: Destination, door: socket.socket) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, destination: Destination, door: socket.socket, told: str | None) -> None:
+        """`told` is what the collector is told of where the door is; None: nothing."""
+        self._plan, self._told = plan, told
         self._destination = destination
         self._door = door
         self._board = Board(plan.workers)
@@ -151,11 +158,14 @@ class _Process:
             lambda: Admin(self._board.text, lambda: not relay.is_stopping), sock=self._door
         )
         pulse.start()
-        showing = asyncio.create_task(self._show(self._board.line(number), relay, pulse, self._outlets[number]))
+        beside = [asyncio.create_task(self._show(self._board.line(number), relay, pulse, self._outlets[number]))]
+        if number == 0 and self._told:
+            beside.append(asyncio.create_task(self._tell(self._told)))
         try:
             yield
         finally:
-            showing.cancel()
+            for task in beside:
+                task.cancel()
             pulse.stop()
             admin.close()
 
@@ -164,6 +174,15 @@ class _Process:
             line.show(dict(_figures(relay, pulse)))
             line.show(await asyncio.to_thread(outlet.figures))
             await asyncio.sleep(SHOW_SECONDS)
+
+    async def _tell(self, admin: str) -> None:
+        """Say where our numbers are, again and again: a collector that was started anew knows nothing of us."""
+        desk = self._destination.desk()
+        body = msgspec.json.encode({"admin": admin, "name": socket.gethostname(), "version": collector.__version__})
+        while True:
+            with suppress(Unavailable):  # delivery says so already
+                await asyncio.to_thread(desk.send, body)
+            await asyncio.sleep(TOLD_EVERY_SECONDS)
 
 
 def _figures(relay: Relay, pulse: Pulse) -> Iterator[tuple[tuple[str, str], float]]:

@@ -38,11 +38,13 @@ def settings_of(folder: Path, world: World | None = None, **more: object) -> Set
 
 
 @asynccontextmanager
-async def a_service(settings: Settings, world: World | None = None) -> AsyncIterator[tuple[Service, httpx.AsyncClient]]:
+async def a_service(
+    settings: Settings, world: World | None = None, tick: timedelta = timedelta(milliseconds=1)
+) -> AsyncIterator[tuple[Service, httpx.AsyncClient]]:
     """A service over a world, and a client of its pages. Its clock moves when looked at; nothing happens by itself."""
     ticks = count()
     dify = httpx.ASGITransport(simulated_dify(world, clock=lambda: NOON, admin_key=ADMIN_KEY)) if world else None
-    service = Service(settings, clock=lambda: NOON + timedelta(milliseconds=next(ticks)), transport=dify)
+    service = Service(settings, clock=lambda: NOON + tick * next(ticks), transport=dify)
     web = httpx.ASGITransport(service.web())
     try:
         async with httpx.AsyncClient(transport=web, base_url="http://collector") as client:
@@ -125,8 +127,9 @@ def test_an_address_that_cannot_be_listened_on_names_its_setting():
 async def test_counters_go_on_where_the_process_before_left_them(tmp_path: Path):
     line = 'dify_chat_feedback_total{app_id="helpdesk",rating="like",workspace_id="w"}'
     likes = [a_feedback(workspace_id="w"), a_feedback(id="m2/user", message_id="m2", workspace_id="w")]
-    async with a_service(settings_of(tmp_path)) as (service, client):
+    async with a_service(settings_of(tmp_path), tick=timedelta(minutes=1)) as (service, client):
         service.put(likes)
+        assert f"{line} 0.0" in (await client.get("/metrics")).text  # so that it is an increase
         assert f"{line} 2.0" in (await client.get("/metrics")).text
 
     async with a_service(settings_of(tmp_path)) as (service, client):

@@ -241,8 +241,10 @@ def test_prometheus_finds_the_rules_that_compose_mounts():
 
 def test_prometheus_asks_where_compose_serves():
     (config,) = documents("prometheus.yml")
-    targets = [job["static_configs"][0]["targets"] for job in config["scrape_configs"]]
-    assert targets == [["dify-metric:9180"], ["tap:9181"]]
+    itself, taps = config["scrape_configs"]
+    assert itself["static_configs"] == [{"targets": ["dify-metric:9180"]}]
+    (found,) = taps["http_sd_configs"]
+    assert found["url"] == "http://dify-metric:9180/api/v1/prometheus/targets"
 
 
 class TestGrafana:

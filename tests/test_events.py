@@ -136,6 +136,8 @@ async def test_prometheus_counts_them_by_app_and_type(portal: Portal):
     portal.now += timedelta(minutes=1)
     happened = portal.now.isoformat()
     await portal.send([an_event(id=str(n), time=happened, data={"app_id": "shop"}) for n in range(3)], BATCH)
+    assert (await portal.client.get("/metrics")).status_code == 200  # a new series says 0 first
+    portal.now += timedelta(minutes=1)
 
     metrics = (await portal.client.get("/metrics")).text
     assert 'dify_portal_events_total{app_id="shop",event_type="code.accepted",workspace_id=""} 3.0' in metrics

@@ -79,6 +79,7 @@ class Asker:
             totals=asked.totals,
             compare=asked.compare or None,
             fill=asked.fill,
+            moment=asked.moment,
             include_debug=asked.include_debug,
             catalogue=self.catalogue,
         )

@@ -29,9 +29,9 @@ DROPPED_HELP = "Series that are counted under _OTHER since this process began, b
 class Caps:
     """Which series each family has. Not thread-safe."""
 
-    def __init__(self, most: int) -> None:
-        """`most` series for each family, those of `_OTHER` not counted."""
-        self.most = most
+    def __init__(self, most: Callable[[str], int]) -> None:
+        """`most` says how many series a family may have, those of `_OTHER` not counted."""
+        self._most = most
         self._own: dict[str, set[Labels]] = {}
         self._others: dict[str, set[Labels]] = {}
 
@@ -44,8 +44,9 @@ class Caps:
         own = self._own.setdefault(family, {labels for labels in said if OTHER not in labels})
         others = self._others.setdefault(family, set())
         found: dict[Labels, Labels] = {}
+        most = self._most(family)
         for labels in sorted(series):
-            if labels in own or (len(own) < self.most and labels not in others):
+            if labels in own or (len(own) < most and labels not in others):
                 own.add(labels)
                 found[labels] = labels
             else:

@@ -45,9 +45,19 @@ def grown(family: str, by: str = "", where: str = OF_APP) -> str:
     return f"{_sum(by)} (increase({selected(family, where)}[$__range]))"
 
 
+def grown_in_all(family: str, by: str = "", where: str = OF_APP) -> str:
+    """How much it grew in the time shown, at every instant of it."""
+    return f"{_sum(by)} (increase({selected(family, where)}[$__range] @ end()))"
+
+
 def rate(family: str, by: str = "", where: str = OF_APP) -> str:
     """How fast a counter grows, per second."""
     return f"{_sum(by)} (rate({selected(family, where)}[$__rate_interval]))"
+
+
+def per_minute(family: str, by: str = "", where: str = OF_APP) -> str:
+    """The same per minute: of what is seldom, one can read that."""
+    return f"{rate(family, by, where)} * 60"
 
 
 def quantile(q: float, family: str, by: str = "", where: str = OF_APP) -> str:
@@ -86,6 +96,11 @@ def costs(where: str = OF_APP) -> str:
 def biggest(number: int, expression: str) -> str:
     """The series that are highest now."""
     return f"topk({number}, {expression})"
+
+
+def leading(number: int, expression: str, by: str, whole: str) -> str:
+    """A line for each of the biggest in the whole time shown: the highest of each instant would be a tatter of many."""
+    return f"({expression}) and on ({by}) topk({number}, {whole})"
 
 
 def _sum(by: str) -> str:

@@ -49,8 +49,8 @@ _STATISTICS = """\
 
 Each under `/api/v1/`, over the measures above: the last 30 days (tasks: 24 hours) by the step named, unless a request
 says otherwise. All take the parameters of `/api/v1/query` but `measure`: `since`, `until`, `tz`, `grain`, `by`,
-`where`, `compare`, `fill`, `top`, `other`, `totals`, `order`, `limit`, `cursor`, `format`; lists take `search` as well
-and come in pages of 50. Cost is a column for each currency: `cost_usd`, `cost_cny`.
+`where`, `compare`, `fill`, `top`, `other`, `totals`, `order`, `limit`, `cursor`, `moment`, `format`; lists take
+`search` as well and come in pages of 50. Cost is a column for each currency: `cost_usd`, `cost_cny`.
 """
 
 _PROMETHEUS = """\
@@ -59,15 +59,20 @@ _PROMETHEUS = """\
 Counters and histograms count facts that became final since counting began, when the store was first opened: a
 back-fill is no burst, and a fact that arrives late shows when it arrives. What happened when is REST's to say.
 Console test runs and estimates are left out. A counter never steps back, over restarts too; where Dify takes something
-back, it waits. A label that is not known is empty.
+back, it waits. A label that is not known is empty, and what becomes known later changes nothing: a fact is counted
+once, under the labels it had then. A series that is new says 0 for a minute first, so that `increase()` has all of it.
 
 Some series are there, as 0, before anything happens: runs by status, messages by where they came from, conversations
 and ratings of each app that can have them, and failures of what was called (`error_class="_OTHER"`). Names of apps
 change: they stand in `dify_app_info` alone, to be joined on `workspace_id, app_id`.
 
-No family has more than `most_series` series. Who has one keeps it; what comes later is counted under `_OTHER`, so that
-sums stay right, and in `dify_metric_series_dropped_total`. `GET /api/v1/cardinality?family=NAME&add=LABEL` says what
-other labels would cost.
+No family has more than `most_series` series, or its own of `series_limits`. Who has one keeps it; what comes later is
+counted under `_OTHER`, so that sums stay right, and in `dify_metric_series_dropped_total`. `label_values` lists what a
+label may say, `more_labels` asks for users or keys as labels, so many as `most_label_values`. `top_users` has gauges of
+those who used most in 24 hours. `GET /api/v1/cardinality?family=NAME&add=LABEL&top=N` says what labels would cost.
+
+In OpenMetrics each bucket of runs, nodes, calls and messages shows the newest of the last hour that fell into it, as an
+exemplar with its `run_id` or `message_id`; no series has these for a label.
 """
 
 _TAP = """\

@@ -65,6 +65,10 @@ class Asked(BaseModel):
         str, Field(description="next_cursor of the page before; everything else as it was asked then · 翻页游标")
     ] = ""
     include_debug: Annotated[bool, Field(description="Count the console's test runs too · 包含调试")] = False
+    moment: Annotated[
+        Literal["created", "finished"],
+        Field(description="What puts a fact into the period: when it began, or, as in Prometheus, ended · 计入时刻"),
+    ] = "created"
     format: Annotated[
         Literal["", "json", "csv", "parquet", "arrow"],
         Field(description="json, csv, parquet or arrow; else as Accept says · 返回格式"),

@@ -31,6 +31,7 @@ from collector.settings.written import (
     AccountName,
     Address,
     Behind,
+    Choices,
     Kinds,
     Listen,
     MailAddresses,
@@ -161,6 +162,43 @@ class Settings(BaseModel):
         "GET /api/v1/cardinality says how many there are.",
         ge=1,
     )
+    series_limits: Choices = _field(
+        (),
+        "choices",
+        "Series that some families may have, where that is not most_series: FAMILY=NUMBER, several with commas. "
+        "dify_llm_cost_*_total stands for every currency.",
+        example="dify_llm_calls_total=2000",
+    )
+    label_values: Choices = _field(
+        (),
+        "choices",
+        "The only values that a label of Prometheus may have, the others being `_OTHER`: LABEL=VALUE|VALUE, several "
+        "with commas.",
+        example="model_name=gpt-4o|qwen-max",
+    )
+    more_labels: Choices = _field(
+        (),
+        "choices",
+        "Labels that counters have as well: FAMILY=LABEL|LABEL, several with commas; user_id, user_kind, user_name, "
+        "session_id, key_fingerprint, person, department, cost_centre. They are counted from facts: not for long where "
+        "`keep_` lets those go.",
+        example="dify_llm_input_tokens_total=user_id",
+    )
+    most_label_values: int = _field(
+        20,
+        "values",
+        "Values that a label of more_labels may have, the biggest first; who has a series keeps it, the others are "
+        "`_OTHER`.",
+        ge=1,
+    )
+    top_users: int = _field(
+        0,
+        "users",
+        "So many users, those who spent most tokens in 24 hours, are in dify_top_user_tokens, keys by requests in "
+        "dify_top_key_requests; 0: neither is there.",
+        ge=0,
+        le=1000,
+    )
     pull_debug_runs: bool = _field(
         False, "true/false", "Also read runs of the editor's preview. They are marked, and counted apart."
     )
@@ -289,6 +327,12 @@ class Settings(BaseModel):
     tap_workers: int = _field(1, "processes", "Processes that share the tap's port.", ge=1, le=64)
     tap_admin: Listen = _field(
         Address("127.0.0.1", 9181), "host:port", "Where the tap itself answers /metrics and /health."
+    )
+    tap_advertise: Listen | None = _field(
+        None,
+        "host:port",
+        "Where Prometheus reaches tap_admin, as the collector lists it; default: the address the tap asks it from.",
+        example="tap-1.example.com:9181",
     )
     tap_stop_seconds: float = _field(
         300, "seconds", "How long answers on their way may go on when the tap is told to stop.", ge=0

@@ -44,6 +44,16 @@ class Behind(NamedTuple):
         return f"{place}={self.url}" if place else self.url
 
 
+class Choice(NamedTuple):
+    """A name and what was chosen for it."""
+
+    name: str
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}={'|'.join(self.values)}"
+
+
 def spelled(value: object) -> str:
     """A setting's value as one would write it; "" for None, a mask for a secret."""
     match value:
@@ -109,6 +119,21 @@ def _upstream(written: object) -> Behind:
     return Behind(_url(url.strip()), host.lower() or None, _path_prefix(path) if slash else "")
 
 
+def _choices(value: object) -> object:
+    """One text or several, commas between them, each NAME=VALUE or NAME=VALUE|VALUE."""
+    given = value if isinstance(value, list | tuple) else [value]
+    texts = [part for each in given for part in (each.split(",") if isinstance(each, str) else [each])]
+    return tuple(each if isinstance(each, Choice) else _choice(each) for each in texts if each != "")
+
+
+def _choice(written: object) -> Choice:
+    name, _, told = written.partition("=") if isinstance(written, str) else ("", "", "")
+    values = tuple(part.strip() for part in told.split("|") if part.strip())
+    if not name.strip() or not values:
+        raise ValueError("NAME=VALUE, several values with | between them")
+    return Choice(name.strip(), values)
+
+
 def _zone(written: str) -> str:
     try:
         return zone(written).key
@@ -142,7 +167,7 @@ def _path_prefix(written: str) -> str:
     return f"/{inner}" if inner else ""
 
 
-def _choices(there: tuple[str, ...]) -> Callable[[object], object]:
+def _several_of(there: tuple[str, ...]) -> Callable[[object], object]:
     """One text or several, commas between them, each one of those that are there."""
 
     def several(value: object) -> object:
@@ -176,10 +201,11 @@ Listen: TypeAlias = Annotated[Address, BeforeValidator(_address)]
 Zone: TypeAlias = Annotated[Text, AfterValidator(_zone)]
 Url: TypeAlias = Annotated[Text, AfterValidator(_url)]
 Upstreams: TypeAlias = Annotated[tuple[Behind, ...], BeforeValidator(_upstreams)]
+Choices: TypeAlias = Annotated[tuple[Choice, ...], BeforeValidator(_choices)]
 AccountName: TypeAlias = Annotated[Text, StringConstraints(pattern=r"^[ -~]+$", max_length=100)]
 VersionText: TypeAlias = Annotated[Text, AfterValidator(_version)]
 PathPrefix: TypeAlias = Annotated[str, AfterValidator(_path_prefix)]
-Kinds: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_choices(("day", "week", "month")))]
-ReportForms: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_choices(("html", "xlsx", "csv", "pdf", "json")))]
+Kinds: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_several_of(("day", "week", "month")))]
+ReportForms: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_several_of(("html", "xlsx", "csv", "pdf", "json")))]
 MailAddresses: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_mail_addresses)]
 TimeOfDay: TypeAlias = Annotated[Text, AfterValidator(_time_of_day)]

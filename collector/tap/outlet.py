@@ -20,6 +20,10 @@ from collector.tap.spool_folder import Folder
 _REQUEST_SECONDS = 30.0
 """The longest wait for the collector's answer."""
 
+DESK = "/api/v1/taps"
+"""Where the collector hears which taps there are."""
+
+_DESK_SECONDS = 5.0
 _LAST_SECONDS = 5.0
 """For delivering what is left when the worker ends."""
 
@@ -37,6 +41,10 @@ class Destination:
     def post(self) -> Post:
         """A way to the collector. Raises SettingsError."""
         return Post(self.url, token=self.token, authorities=self.authorities, timeout_seconds=_REQUEST_SECONDS)
+
+    def desk(self) -> Post:
+        """The way to where taps tell of themselves."""
+        return Post(self.url, path=DESK, token=self.token, authorities=self.authorities, timeout_seconds=_DESK_SECONDS)
 
 
 class Outlet:

@@ -46,14 +46,20 @@ class Post:
     """The way to one collector. Not thread-safe."""
 
     def __init__(
-        self, url: str, *, token: str | None = None, authorities: Path | None = None, timeout_seconds: float = 60.0
+        self,
+        url: str,
+        *,
+        path: str = PATH,
+        token: str | None = None,
+        authorities: Path | None = None,
+        timeout_seconds: float = 60.0,
     ) -> None:
         """Raises SettingsError for what can never work."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(f"tap_collector: wanted a URL that starts with http:// or https://, got {url!r}")
         self._host, self._port = parts.hostname, parts.port
-        self._path = parts.path.rstrip("/") + PATH
+        self._path = parts.path.rstrip("/") + path
         self._tls: ssl.SSLContext | None = client_context(authorities) if parts.scheme == "https" else None
         self._headers = {"Content-Type": "application/json"}
         if token:

@@ -2,8 +2,8 @@
 
 Both sides write the same families from the same values: counters by app and model, a histogram by app. The peer makes
 metrics of them, as a collector of prometheus_client has to at every scrape, and writes those; what it takes when they
-are ready made is told as well. Every value is another one than at the scrape before. Processor time counts; medians of
-turns are printed.
+are ready made is told as well. Every value is another one than at the scrape before, but for `still_ratio`. Processor
+time counts; medians of turns are printed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import gzip
 import time
 from collections.abc import Callable
 from itertools import count
+from statistics import median
 
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -49,16 +50,21 @@ def _labels(number: int) -> tuple[str, ...]:
     return ("workspace-1", f"6c7e0d0e-0000-4000-8000-{number // 20:012}", provider, model, "llm")
 
 
-def timed(side: Callable[[list[Shown]], bytes], series: int) -> Callable[[], float]:
-    """Seconds of processor time of one scrape, each with other values."""
+def timed(
+    side: Callable[[list[Shown]], Callable[[], bytes]], series: int, waits: list[float] | None = None
+) -> Callable[[], float]:
+    """Seconds of processor time of one scrape, each with other values. `waits` gets how long it took by the clock."""
     scrapes = count(1)
 
     def once() -> float:
         shown = site(series, next(scrapes))
         ready = side(shown)
-        begun = time.process_time()
+        begun, at = time.process_time(), time.perf_counter()
         ready()
-        return time.process_time() - begun
+        took = time.process_time() - begun
+        if waits is not None:
+            waits.append(time.perf_counter() - at)
+        return took
 
     return once
 
@@ -66,18 +72,24 @@ def timed(side: Callable[[list[Shown]], bytes], series: int) -> Callable[[], flo
 def main() -> None:
     """Compare, and print the figures."""
     for series, word in ((10_000, "10k"), (100_000, "100k")):
-        renderer = Renderer()
-        ours = timed(lambda shown, renderer=renderer: lambda: renderer.text(shown), series)
-        theirs = timed(lambda shown: lambda: generate_latest(registry(shown)), series)
+        renderer, our_waits, their_waits = Renderer(), list[float](), list[float]()
+        ours = timed(lambda shown, renderer=renderer: lambda: renderer.text(shown), series, our_waits)
+        theirs = timed(lambda shown: lambda: generate_latest(registry(shown)), series, their_waits)
         ready = timed(_ready, series)
+        still, unchanging = Renderer(), site(series, 1)
+        same = timed(lambda _, still=still, shown=unchanging: lambda: still.text(shown), series)
         ours()  # the first scrape of a process makes the beginnings of lines
-        mine, peer, ready_peer = interleaved((ours, theirs, ready), ROUNDS)
+        same()
+        mine, peer, ready_peer, unchanged = interleaved((ours, theirs, ready, same), ROUNDS)
         text = Renderer().text(site(series, 1))
         samples = [sample for metric in text_string_to_metric_families(text.decode()) for sample in metric.samples]
         name = "prometheus" if word == "10k" else "prometheus_100k"
         print(Figure(f"{name}.cpu_ratio", peer / mine, peer="prometheus_client generate_latest"))
         print(Figure(f"{name}.ready_ratio", ready_peer / mine, peer="the same with its metrics ready made"))
+        print(Figure(f"{name}.still_ratio", peer / unchanged, peer="the same, where nothing has changed for us"))
         print(Figure(f"{name}.cpu_ms", mine * 1000, "ms", f"prometheus_client, {peer * 1000:.0f} ms"))
+        wait, their_wait = median(our_waits) * 1000, median(their_waits) * 1000
+        print(Figure(f"{name}.ms", wait, "ms", f"prometheus_client, {their_wait:.0f} ms"))
         print(Figure(f"{name}.samples", len(samples), "samples"))
         print(Figure(f"{name}.kb", len(text) / 1000, "kB", f"gzip, {len(gzip.compress(text, 1)) / 1000:.0f} kB"))
 

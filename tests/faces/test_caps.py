@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from collector.faces.caps import DROPPED, OTHER, Caps, moved
 from collector.faces.cardinality import router
+from collector.faces.shape import Shape
 from tests.builders import NOON, a_call, a_run, an_app
 from tests.faces.exposed import Scraped
 from tests.faces.served import NOW, served
@@ -36,7 +37,7 @@ def by_model(scraped: Scraped) -> dict[str, float]:
 
 
 def test_what_comes_too_late_is_counted_together():
-    with closing((scraped := Scraped(most_series=2)).store) as store:
+    with closing((scraped := Scraped(shape=Shape(most_series=2))).store) as store:
         store.put([an_app()])
         store.put(calls_of("ab"))
         assert by_model(scraped) == {"a": 1, "b": 1}
@@ -47,7 +48,7 @@ def test_what_comes_too_late_is_counted_together():
 
 
 def test_who_has_a_series_keeps_it_over_restarts():
-    with closing((scraped := Scraped(most_series=2)).store) as store:
+    with closing((scraped := Scraped(shape=Shape(most_series=2))).store) as store:
         store.put([an_app()])
         store.put(calls_of("yz"))
         by_model(scraped)
@@ -60,7 +61,7 @@ def test_who_has_a_series_keeps_it_over_restarts():
 
 
 def test_histograms_are_bounded_as_a_whole():
-    with closing((scraped := Scraped(most_series=1)).store) as store:
+    with closing((scraped := Scraped(shape=Shape(most_series=1))).store) as store:
         store.put([an_app()])
         store.put(calls_of("abc"))
         exposed = scraped.scrape()
@@ -76,7 +77,7 @@ def test_histograms_are_bounded_as_a_whole():
 def test_the_first_of_several_instants_stays_the_first():
     """Gauges of the others are joined as what they are: an oldest run is the oldest of them all, no sum."""
     open_ = {"status": "running", "is_final": False, "finished_at": None, "elapsed_seconds": None}
-    with closing((scraped := Scraped(most_series=1)).store) as store:
+    with closing((scraped := Scraped(shape=Shape(most_series=1))).store) as store:
         store.put([an_app(id=app) for app in "abc"])
         for minutes, app in enumerate("abc"):
             store.put([a_run(id=app, app_id=app, created_at=NOON + timedelta(minutes=minutes), **open_)])
@@ -91,7 +92,7 @@ series = st.sets(st.tuples(st.sampled_from("abcdef"), st.sampled_from(["ok", "fa
 
 @given(st.lists(series, min_size=1, max_size=6), st.integers(1, 5))
 def test_nobody_moves_and_nothing_is_lost(scrapes: list, most: int):
-    caps, before = Caps(most), {}
+    caps, before = Caps(lambda family: most), {}
     for present in scrapes:
         places = caps.places("f", ("app_id", "status"), present)
         assert places.keys() == present
@@ -104,7 +105,7 @@ def test_nobody_moves_and_nothing_is_lost(scrapes: list, most: int):
 
 async def asked(facts, path: str) -> tuple[int, dict]:
     async with served(facts.rows) as client:
-        client._transport.app.include_router(router(facts.rows, lambda: NOW, 5))  # type: ignore[union-attr]
+        client._transport.app.include_router(router(facts.rows, lambda: NOW, Shape(most_series=5)))  # type: ignore[union-attr]
         answer = await client.get(path)
         return answer.status_code, answer.json()
 
@@ -121,7 +122,7 @@ async def test_what_a_change_would_cost_is_known_before(facts):
     assert family["now"]["over"] == 0
     assert family["changed"]["series"] == 6
     assert family["changed"]["over"] == 1
-    assert family["changed"]["labels"][-1] == "user_id"
+    assert family["changed"]["labels"][0] == "user_id"
     assert "modality" not in family["changed"]["labels"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 from prometheus_client.registry import Collector
 
-from collector.faces.exposition import Renderer, Shown
+from collector.faces.exposition import Exemplar, Renderer, Shown
 from collector.tap.figures import Board
 
 
@@ -134,7 +135,32 @@ def test_what_is_remembered_changes_nothing(first: list[Shown], second: list[Sho
     remembering = Renderer()
     remembering.text(first)
     assert remembering.text(second) == Renderer().text(second)
-    assert remembering.text(first) == Renderer().text(first)
+    for _ in range(3):  # the same again is not written again
+        assert remembering.text(first) == Renderer().text(first)
+
+
+def test_other_series_in_another_order_are_told_as_they_are():
+    remembering = Renderer()
+    for values in ({("a",): 1.0, ("b",): 2.0}, {("b",): 3.0, ("a",): 1.0}, {("c",): 4.0, ("b",): 3.0}, {}):
+        shown = [Shown("g", "gauge", "As it is.", ("l",), values)]
+        assert sorted(read(plain(remembering.text(shown).decode()))) == sorted(
+            read(plain(Renderer().text(shown).decode()))
+        )
+
+
+def test_an_exemplar_stands_behind_its_bucket_in_openmetrics_only():
+    told = Exemplar((("run_id", 'a "run"'),), 0.7, 1_795_176_001.25)
+    up_to = {("x", "0.5"): 1.0, ("x", "1"): 2.0}
+    shown = Shown("h", "histogram", "How long.", ("a",), {("x",): 3.0}, ("0.5", "1"), up_to, {("x",): 9.0})
+    remembering, with_one = Renderer(), replace(shown, exemplars={("x", "1"): told})
+    for _ in range(2):
+        (family,) = openmetrics(remembering.text([with_one], openmetrics=True).decode())
+        found = {sample.labels["le"]: sample.exemplar for sample in family.samples if sample.exemplar}
+        assert {bound: (each.labels, each.value, float(each.timestamp)) for bound, each in found.items()} == {
+            "1": ({"run_id": 'a "run"'}, told.value, told.at)
+        }
+    assert remembering.text([with_one]) == Renderer().text([shown])
+    assert remembering.text([shown], openmetrics=True) == Renderer().text([shown], openmetrics=True)
 
 
 def test_what_a_tap_says_is_passed_on_in_both_formats():

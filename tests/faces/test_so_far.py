@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.faces.counting import Values, numbers
-from collector.faces.prometheus import COUNTED, GAUGED
+from collector.faces.prometheus import GAUGED, counted_by
+from collector.faces.shape import Shape
 from collector.faces.so_far import numbers_so_far
 from collector.measures.ask import Moment
 from collector.measures.measure import Kind, Measure
@@ -87,7 +88,7 @@ def test_in_parts_it_is_the_same(rolling, told):
         rolling.put([fact for each in batch for fact in facts_of(each, now)])
         if any(each["is_settled"] for each in batch):
             rolling.settle_rollups(everything=True)
-        for wanted, period, moment in ((COUNTED, since, Moment.FINISHED), (GAUGED, ever, Moment.CREATED)):
+        for wanted, period, moment in ((counted_by(Shape()), since, Moment.FINISHED), (GAUGED, ever, Moment.CREATED)):
             with rolling.rows.still() as rows:
                 found = numbers_so_far(wanted, rows, period, moment, State.of(rows).with_undated(rows), now)
                 whole = numbers(wanted, rows, period, moment, State())
@@ -116,7 +117,7 @@ def test_old_facts_are_not_read_again_for_new_ones(rolling):
         read.clear()
         with rolling.rows.still() as rows:
             period = Period(SINCE, NOON + timedelta(days=3), zone("UTC"))
-            numbers_so_far(COUNTED, Watched(rows), period, Moment.FINISHED, State.of(rows), now)
+            numbers_so_far(counted_by(Shape()), Watched(rows), period, Moment.FINISHED, State.of(rows), now)
         return len(read)
 
     first = count(NOON)

@@ -20,7 +20,7 @@ type Plain<T> = T extends string
 
 // What a target says: the Prometheus query of Grafana's own plugin, and the JSON query of the Infinity plugin (2.x, 3.x).
 interface Asked { refId: string; datasource: { type: string; uid: string } }
-interface Live extends Asked { expr: string; legendFormat: string; range: boolean; instant: boolean }
+interface Live extends Asked { expr: string; legendFormat: string; range: boolean; instant: boolean; exemplar?: boolean }
 interface Column { selector: string; text: string; type: 'string' | 'number' | 'timestamp' | 'timestamp_epoch' | 'timestamp_epoch_s' }
 interface Rest extends Asked {
   type: 'json';

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collector.faces.grafana.panel import IN_EVENT_TIME, UNWANTED, Asked, Board, Live, Panel, stat
-from collector.faces.promql import OF_DATASET, biggest, grown, rate, selected, summed
+from collector.faces.promql import OF_DATASET, biggest, grown, grown_in_all, leading, rate, selected, summed
 
 _OF = (("workspace_id", "workspace"), ("dataset_id", "dataset"))
 _OTHERS = (
@@ -73,7 +73,12 @@ KNOWLEDGE = Board(
                     targets=(
                         Live(
                             "{{dataset_id}}",
-                            biggest(10, rate("dify_knowledge_retrievals_total", "dataset_id", OF_DATASET)),
+                            leading(
+                                10,
+                                rate("dify_knowledge_retrievals_total", "dataset_id", OF_DATASET),
+                                "dataset_id",
+                                grown_in_all("dify_knowledge_retrievals_total", "dataset_id", OF_DATASET),
+                            ),
                         ),
                     ),
                     is_stacked=True,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collector.faces.grafana import shared
-from collector.faces.grafana.panel import ALL_APPS, EACH_SECOND, IN_EVENT_TIME, PER_TOKEN, Asked, Board, Live, Panel
-from collector.faces.promql import ANY_MODEL, INPUT, OF_MODEL, OUTPUT, quantile, rate, share
+from collector.faces.grafana.panel import ALL_APPS, EACH_MINUTE, IN_EVENT_TIME, PER_TOKEN, Asked, Board, Live, Panel
+from collector.faces.promql import ANY_MODEL, INPUT, OF_MODEL, OUTPUT, per_minute, quantile, rate, share
 
 _OF = (("workspace_id", "workspace"), ("app_id", "app"), ("model_name", "model"))
 
@@ -104,7 +104,9 @@ MODELS = Board(
                     measure="model_call_latency_p95",
                     targets=(
                         Live(
-                            "{{model_name}}", quantile(0.95, "dify_llm_call_duration_seconds", "model_name", ANY_MODEL)
+                            "{{model_name}}",
+                            quantile(0.95, "dify_llm_call_duration_seconds", "model_name", ANY_MODEL),
+                            has_exemplars=True,
                         ),
                     ),
                     note=ALL_APPS,
@@ -131,6 +133,7 @@ MODELS = Board(
                         Live(
                             "{{model_name}}",
                             quantile(0.5, "dify_llm_time_per_output_token_seconds", "model_name", ANY_MODEL),
+                            has_exemplars=True,
                         ),
                     ),
                     note=ALL_APPS,
@@ -143,9 +146,11 @@ MODELS = Board(
                 shared.failures_by_class(OF_MODEL, width=12),
                 Panel(
                     title=("Failed model calls by model", "各模型失败的调用"),
-                    unit=EACH_SECOND,
+                    unit=EACH_MINUTE,
                     measure="failed_model_calls",
-                    targets=(Live("{{model_name}}", rate("dify_llm_call_failures_total", "model_name", OF_MODEL)),),
+                    targets=(
+                        Live("{{model_name}}", per_minute("dify_llm_call_failures_total", "model_name", OF_MODEL)),
+                    ),
                     width=12,
                     is_stacked=True,
                 ),

@@ -13,7 +13,20 @@ from collector.faces.grafana.panel import (
     Panel,
     stat,
 )
-from collector.faces.promql import OF_APP, OF_WORKSPACE, biggest, grown, matching, named, rate, selected, summed, tokens
+from collector.faces.promql import (
+    OF_APP,
+    OF_WORKSPACE,
+    biggest,
+    grown,
+    grown_in_all,
+    leading,
+    matching,
+    named,
+    rate,
+    selected,
+    summed,
+    tokens,
+)
 
 _BY_APP = "workspace_id, app_id"
 _OF = (("workspace_id", "workspace"), ("app_id", "app"))
@@ -149,9 +162,20 @@ OVERVIEW = Board(
                     title=("Tokens by app", "各应用 Token 数"),
                     unit="suffix: tok/s",
                     measure="tokens",
-                    targets=(Live("{{app_name}}", biggest(10, named(f"({tokens(rate, _BY_APP)})"))),),
+                    targets=(
+                        Live(
+                            "{{app_name}}",
+                            leading(
+                                10,
+                                named(f"({tokens(rate, _BY_APP)})"),
+                                _BY_APP,
+                                tokens(grown_in_all, _BY_APP),
+                            ),
+                        ),
+                    ),
                     is_stacked=True,
                     width=12,
+                    note=("The ten that spent most in the time shown.", "所示时段内消耗最多的十个。"),
                 ),
                 shared.tokens_by_model(OF_APP, width=12),
                 shared.cost_per_hour(OF_APP),

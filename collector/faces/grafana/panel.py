@@ -31,10 +31,14 @@ Kind: TypeAlias = Literal["stat", "timeseries", "bargauge", "table"]
 
 @dataclass(frozen=True)
 class Live:
-    """What Prometheus is asked. The legend is a text for both languages, or one for each; empty: the labels."""
+    """What Prometheus is asked. The legend is a text for both languages, or one for each; empty: the labels.
+
+    `has_exemplars`: single runs are shown as dots, which lead to Dify.
+    """
 
     legend: str | Said
     expression: str
+    has_exemplars: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +112,7 @@ class Board:
 
 
 PER_TOKEN, PER_SECOND, PER_HOUR = "suffix: tok/s", "reqps", "suffix: /h"
-EACH_SECOND = "suffix: /s"
+EACH_SECOND, EACH_MINUTE = "suffix: /s", "suffix: /min"
 RED = (("text", 0.0), ("orange", 0.02), ("red", 0.1))
 """A share of what failed."""
 

@@ -43,12 +43,16 @@ def target_of(target: Live | Asked, kind: str, place: int, language: Language) -
     if isinstance(target, Live):
         legend = target.legend if isinstance(target.legend, str) else target.legend[language]
         is_over_time = kind == "timeseries"
-        return named | {
-            "expr": target.expression,
-            "legendFormat": legend or "__auto",
-            "range": is_over_time,
-            "instant": not is_over_time,
-        }
+        return (
+            named
+            | {
+                "expr": target.expression,
+                "legendFormat": legend or "__auto",
+                "range": is_over_time,
+                "instant": not is_over_time,
+            }
+            | ({"exemplar": True} if target.has_exemplars and is_over_time else {})
+        )
     return named | {
         "type": "json",
         "source": "url",

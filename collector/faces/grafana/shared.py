@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collector.faces.families import COST
 from collector.faces.grafana.panel import (
-    EACH_SECOND,
+    EACH_MINUTE,
     FINAL_ONLY,
     PER_HOUR,
     PER_SECOND,
@@ -24,6 +24,7 @@ from collector.faces.promql import (
     costs,
     grown,
     matching,
+    per_minute,
     percentiles,
     rate,
     share,
@@ -224,9 +225,9 @@ def cost_per_hour(where: str) -> Panel:
 def runs_by_status(where: str, width: int = 8) -> Panel:
     return Panel(
         title=("Runs by status", "各状态的运行"),
-        unit=EACH_SECOND,
+        unit=EACH_MINUTE,
         measure="finished_runs",
-        targets=(Live("{{status}}", rate("dify_run_finished_total", "status", where)),),
+        targets=(Live("{{status}}", per_minute("dify_run_finished_total", "status", where)),),
         is_stacked=True,
         width=width,
     )
@@ -235,9 +236,9 @@ def runs_by_status(where: str, width: int = 8) -> Panel:
 def failures_by_class(where: str, width: int = 8) -> Panel:
     return Panel(
         title=("Failed model calls by class", "各类失败的模型调用"),
-        unit=EACH_SECOND,
+        unit=EACH_MINUTE,
         measure="failed_model_calls",
-        targets=(Live("{{error_class}}", rate("dify_llm_call_failures_total", "error_class", where)),),
+        targets=(Live("{{error_class}}", per_minute("dify_llm_call_failures_total", "error_class", where)),),
         is_stacked=True,
         width=width,
     )
@@ -248,4 +249,6 @@ def _own(where: str) -> str:
 
 
 def _percentiles(family: str, where: str) -> tuple[Live, ...]:
-    return tuple(Live(name, expression) for name, expression in percentiles(family, where))
+    """Dots are asked for once: they are of the buckets, which all percentiles have in common."""
+    found = enumerate(percentiles(family, where))
+    return tuple(Live(name, expression, has_exemplars=not place) for place, (name, expression) in found)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collector.faces.grafana import shared
-from collector.faces.grafana.panel import EACH_SECOND, IN_EVENT_TIME, SLOW, UNWANTED, Asked, Board, Live, Panel, stat
-from collector.faces.promql import OF_ALL, OF_APP, OF_WORKSPACE, biggest, named, quantile, rate, selected, summed
+from collector.faces.grafana.panel import EACH_MINUTE, IN_EVENT_TIME, SLOW, UNWANTED, Asked, Board, Live, Panel, stat
+from collector.faces.promql import OF_ALL, OF_APP, OF_WORKSPACE, biggest, named, per_minute, quantile, selected, summed
 
 _QUEUE = "dify_queue_messages"
 _WAITS = "time() - min{by} (dify_queue_oldest_message_timestamp_seconds > 0)"
@@ -111,10 +111,12 @@ WORK = Board(
                 shared.failures_by_class(OF_APP, width=6),
                 Panel(
                     title=("Failed nodes by type", "各类型失败的节点"),
-                    unit=EACH_SECOND,
+                    unit=EACH_MINUTE,
                     measure="failed_node_executions",
                     targets=(
-                        Live("{{node_type}}", rate("dify_node_execution_failures_total", "node_type", OF_WORKSPACE)),
+                        Live(
+                            "{{node_type}}", per_minute("dify_node_execution_failures_total", "node_type", OF_WORKSPACE)
+                        ),
                     ),
                     is_stacked=True,
                     width=6,
@@ -128,6 +130,7 @@ WORK = Board(
                         Live(
                             "{{node_type}}",
                             quantile(0.95, "dify_node_execution_duration_seconds", "node_type", OF_WORKSPACE),
+                            has_exemplars=True,
                         ),
                     ),
                     width=6,

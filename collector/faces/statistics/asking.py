@@ -103,6 +103,7 @@ def _costs(wish: Wish, period: Period, where: Sequence[str], asker: Asker) -> li
         period=period,
         where=where,
         compare=wish.asked.compare or None,
+        moment=wish.asked.moment,
         include_debug=wish.asked.include_debug,
         catalogue=asker.catalogue,
     )
