@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from collector.access import Scope, Sight
 from collector.app import Service
 from collector.errors import SettingsError
+from collector.faces.reports import ReportBody
 from collector.report_post.rounds import listed
 from collector.settings import Settings
 from collector.settings.configuration import load_settings
@@ -154,6 +155,10 @@ class TestOverRest:
         answer = await client.get("/api/v1/reports/week?format=pdf")
         assert answer.status_code == 501
         assert "pip install dify-metric[pdf]" in answer.json()["detail"]
+
+    async def test_json_is_as_the_document_says(self, client: httpx.AsyncClient):
+        told = (await client.get(f"/api/v1/reports/{WEEK}")).json()
+        assert ReportBody.model_validate(told, extra="forbid").model_dump(mode="json").keys() == told.keys()
 
     async def test_a_span_of_any_days(self, client: httpx.AsyncClient):
         told = (await client.get("/api/v1/reports/span?since=2026-11-02&until=2026-11-04")).json()

@@ -90,7 +90,7 @@ def test_up_to_when_it_is_complete_and_which_dify_made_it_is_known_to_all(store:
     assert ids(store, "dify_release", sight) == {"w1"}
 
 
-@pytest.mark.parametrize("table", ["access_key", "schema_version", "milestone", "counter"])
+@pytest.mark.parametrize("table", ["access_key", "schema_version", "milestone", "counter", "report_delivery"])
 def test_our_own_tables_are_empty_for_the_bound(store: Store, table: str):
     assert store.rows(f"SELECT * FROM {table}", sight=Sight(workspaces=("w1",))) == []
 
@@ -119,6 +119,16 @@ def test_what_is_put_later_is_seen_and_arrow_sees_the_same(store: Store):
     store.put([a_run(id="late", app_id="shop"), a_run(id="hidden", app_id="lab")])
     assert ids(store, "run", sight) == before | {"late"}
     assert set(store.arrow("SELECT id FROM run", sight=sight)["id"].to_pylist()) == before | {"late"}
+
+
+def test_a_moment_shows_no_more_and_stays_as_it_was(store: Store):
+    sight = Sight(apps=("shop",))
+    with store.snapshot(sight) as rows:
+        assert rows("SELECT id FROM run", ()) == [("shop run",)]
+        store.put([a_run(id="late", app_id="shop")])
+        assert rows("SELECT id FROM run", ()) == [("shop run",)]
+    with store.snapshot(sight) as rows:
+        assert sorted(rows("SELECT id FROM run", ())) == [("late",), ("shop run",)]
 
 
 def test_a_statement_that_fails_costs_no_later_one(store: Store):
