@@ -139,16 +139,23 @@ _STORED = "dataset_id, dataset_name"
 _WIDE_PRICE = "CAST(unit_price AS DECIMAL(19, 12))"
 """DuckDB keeps products of decimals of up to 18 digits within 18 digits, and refuses those that are larger."""
 
+# `measured` is read twice rather than kept: it is as long as there are calls.
 _LINES = f"""
 WITH call AS ({_CALLS}),
 span AS ({_SPANS}),
 rate AS ({_RATES}),
 reduction AS ({_DISCOUNTS}),
-measured AS ({_QUANTITIES}),
-daily AS (SELECT {_WHOSE}, price, {_SUMS} FROM measured WHERE NOT is_tiered AND NOT is_reported GROUP BY ALL),
+measured AS NOT MATERIALIZED ({_QUANTITIES}),
+daily AS (
+  SELECT {_WHOSE}, price, CASE WHEN is_reported THEN currency END AS told_currency, {_SUMS},
+    CAST(sum(coalesce(told_tokens, whole_input + whole_output)) AS BIGINT) AS told_quantity,
+    CAST(sum(cost) AS DECIMAL(24, 9)) AS told_cost
+  FROM measured WHERE NOT is_tiered GROUP BY ALL
+),
 plain AS (
   SELECT {_PRICED}, quantity
-  FROM (SELECT {_WHOSE}, price, {_SPREAD} FROM daily) AS part LEFT JOIN rate USING (price, kind)
+  FROM (SELECT {_WHOSE}, price, {_SPREAD} FROM daily WHERE told_currency IS NULL) AS part
+  LEFT JOIN rate USING (price, kind)
   WHERE quantity <> 0 AND {_IS_PRICED}
 ),
 {LOOKS.strip()},
@@ -169,9 +176,9 @@ tiered AS (
   WHERE {_IS_PRICED}
 ),
 told AS (
-  SELECT {_WHOSE}, '{REPORTED}' AS kind, 0 AS tier, currency, 1 AS per, CAST(NULL AS DECIMAL(18, 12)) AS unit_price,
-    coalesce(told_tokens, whole_input + whole_output) AS quantity, cost AS told_amount
-  FROM measured WHERE is_reported
+  SELECT {_WHOSE}, '{REPORTED}' AS kind, 0 AS tier, told_currency AS currency, 1 AS per,
+    CAST(NULL AS DECIMAL(18, 12)) AS unit_price, told_quantity AS quantity, told_cost AS told_amount
+  FROM daily WHERE told_currency IS NOT NULL
 ),
 priced AS (
   SELECT {_PRICED.replace("above AS ", "")}, {_STORED}, CAST(sum(quantity) AS BIGINT) AS quantity,
