@@ -25,8 +25,8 @@ from collector.measures.sources import State
 from collector.period import Period
 from collector.records import Message, ModelCall, NodeExecution, Run
 
-RECENT = timedelta(hours=1)
-"""How old an exemplar may be: Prometheus takes each once, and dots of the past hour are what is looked at."""
+RECENT = timedelta(minutes=15)
+"""How old an exemplar may be: Prometheus takes each once, and few facts come later than that."""
 
 MOST_LETTERS = 128
 """Of the names and values of one exemplar's labels, as OpenMetrics 1.0 has it."""

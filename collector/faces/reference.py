@@ -71,8 +71,8 @@ counted under `_OTHER`, so that sums stay right, and in `dify_metric_series_drop
 label may say, `more_labels` asks for users or keys as labels, so many as `most_label_values`. `top_users` has gauges of
 those who used most in 24 hours. `GET /api/v1/cardinality?family=NAME&add=LABEL&top=N` says what labels would cost.
 
-In OpenMetrics each bucket of runs, nodes, calls and messages shows the newest of the last hour that fell into it, as an
-exemplar with its `run_id` or `message_id`; no series has these for a label.
+In OpenMetrics each bucket of runs, nodes, calls and messages shows the newest of the last 15 minutes that fell into it,
+as an exemplar with its `run_id` or `message_id`; no series has these for a label.
 """
 
 _TAP = """\

@@ -19,7 +19,6 @@ from tests.builders import NOON, a_call, a_message, a_node, a_run, an_app
 from tests.faces.exposed import OPENMETRICS, Scraped
 
 RUNS, CALLS = "dify_run_duration_seconds_bucket", "dify_llm_call_duration_seconds_bucket"
-A_LITTLE = timedelta(minutes=5)
 NOW = NOON + timedelta(hours=1)
 
 
@@ -46,8 +45,8 @@ def exemplars(scraped: Scraped, name: str) -> dict[str, Exemplar]:
 
 
 def test_the_newest_of_each_bucket(scraped: Scraped):
-    scraped.store.put([an_app(), a_run(id="older", elapsed_seconds=40.0, **ended(20))])
-    scraped.store.put([a_run(id="newer", elapsed_seconds=31.0, **ended(10)), a_run(id="quick", **ended(30))])
+    scraped.store.put([an_app(), a_run(id="older", elapsed_seconds=40.0, **ended(12))])
+    scraped.store.put([a_run(id="newer", elapsed_seconds=31.0, **ended(10)), a_run(id="quick", **ended(14))])
     scraped.store.put([a_run(id="endless", elapsed_seconds=9000.0, **ended(3))])
 
     found = exemplars(scraped, RUNS)
@@ -74,14 +73,14 @@ def test_calls_name_their_app_and_their_run_or_message(scraped: Scraped):
 
 
 def test_what_ended_long_ago_has_none(scraped: Scraped):
-    scraped.store.put([an_app(), a_run(**ended(61))])
+    scraped.store.put([an_app(), a_run(**ended(16))])
     assert exemplars(scraped, RUNS) == {}
 
 
 def test_series_that_are_counted_together_have_one_together():
     with closing((scraped := Scraped(now=NOW, shape=Shape(most_series=1))).store) as store:
         store.put([an_app()])
-        for minutes, model in ((9, "a"), (8, "b"), (20, "c")):
+        for minutes, model in ((9, "a"), (8, "b"), (12, "c")):
             store.put([a_call(id=model, run_id=model, model_name=model, latency_seconds=1.0, **ended(minutes))])
         found = {each.labels["model_name"]: each.exemplar for each in samples(scraped) if each.name == CALLS and each.exemplar}  # fmt: skip  # noqa: E501
     assert {model: each.labels["run_id"] for model, each in found.items()} == {"a": "a", OTHER: "b"}
