@@ -109,10 +109,13 @@ class Rated:
         """Whether a statement is about rated lines."""
         return bool((_READ if self._is_kept_up and self.looked_at else _NAMED).search(sql))
 
-    def bring_up(self, sql: str) -> None:
-        """Bring the lines up to date before this statement reads them. Raises QueryError without a price book."""
+    def bring_up(self, sql: str) -> bool:
+        """Bring the lines up to date before this statement reads them; whether they are.
+
+        Raises QueryError where the statement cannot do without a price book.
+        """
         if self._is_left_to_others:
-            return
+            return True
         try:
             self.refresh()
         except SettingsError as error:
@@ -120,6 +123,8 @@ class Rated:
                 raise QueryError(
                     f"nothing is rated: {error}", field="measure", remedy="set `prices`, or ask for cost"
                 ) from None
+            return False
+        return True
 
     @property
     def _is_left_to_others(self) -> bool:
@@ -157,10 +162,9 @@ class StillRated:
         """Read."""
         if not self._rated.is_asked(sql):
             return self._facts(sql, parameters)
-        if self._lines is None:
-            self._rated.bring_up(sql)
+        if self._lines is None and self._rated.bring_up(sql):
             self._lines = self._still()
-        return self._lines(sql, parameters)
+        return (self._lines or self._facts)(sql, parameters)
 
     @property
     def remembered(self) -> Callable[..., Any]:

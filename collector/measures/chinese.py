@@ -237,6 +237,7 @@ _FLAGS = {
     "debug_unknown": "来自 Dify 控制台、其 API 未说明是否为调试的对话，均已计入；Dify 数据库可以判断，"
     "对账会指出 Dify 自身的口径。",
     "usage_unknown": "无人报告 Token 数的调用；它们未计入合计，而不是按零计算。",
+    "unrated": "账单中没有金额的明细，因为价目表没有给出价格。",
     "unpriced": "消耗了 Token、但 Dify 没有单价或单价为零的调用。",
     "iterations_missing": "Dify 0.12 及更早版本未将迭代内的模型消耗计入运行总量。以模型调用之和为准。",
     "iterations_exploded": "Dify 0.15 在并行迭代的每一轮重复累加之前各轮的总量。以模型调用之和为准。",

@@ -128,6 +128,17 @@ def test_only_what_changed_is_rated_anew(world: World):
     assert world.rated.refresh() == 2
 
 
+def test_lines_of_one_answer_are_of_one_moment(world: World):
+    sql = "SELECT sum(rated_line.amount) FROM rated_line WHERE currency = 'USD'"
+    with world.rated.rows.still() as rows:
+        assert rows(sql) == [(Decimal("0.01804075"),)], "brought up to date in the middle of a moment of facts"
+        world.put(*asked("more", "bo", at(2, 2), GPT, input_tokens=1000))
+        assert world.rated.refresh() == 2
+        assert rows(sql) == [(Decimal("0.01804075"),)]
+    with world.rated.rows.still() as rows:
+        assert rows(sql) == [(Decimal("0.02004075"),)]
+
+
 def test_where_rating_takes_long_a_question_does_not_wait(world: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("collector.billing.rated.PATIENCE", timedelta(0))
     kept_up = Rated(world.bills, world.store.rows, world.store.keep_rated, lambda: world.now, is_kept_up=True)
