@@ -206,6 +206,8 @@ AccountName: TypeAlias = Annotated[Text, StringConstraints(pattern=r"^[ -~]+$", 
 VersionText: TypeAlias = Annotated[Text, AfterValidator(_version)]
 PathPrefix: TypeAlias = Annotated[str, AfterValidator(_path_prefix)]
 Kinds: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_several_of(("day", "week", "month")))]
-ReportForms: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_several_of(("html", "xlsx", "csv", "pdf", "json")))]
+ReportForms: TypeAlias = Annotated[
+    tuple[str, ...], BeforeValidator(_several_of(("html", "xlsx", "csv", "pdf", "json")))
+]
 MailAddresses: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_mail_addresses)]
 TimeOfDay: TypeAlias = Annotated[Text, AfterValidator(_time_of_day)]
