@@ -12,31 +12,25 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import structlog
 from fastapi import FastAPI
 
 import collector
-from collector import checks, disk, health, paying, reporting, standing
+from collector import checks, health, itself, reporting, standing
 from collector.backfill import BackFill
-from collector.billing.bills import Bills
-from collector.billing.book_file import BookFile
-from collector.billing.rated import SHORTEST_PAUSE, Rated
 from collector.clock import utc_now as utc_now
 from collector.collect.passes import Progress
 from collector.collect.releases import declared
 from collector.companion import Companion
-from collector.errors import SettingsError, StoreError
+from collector.errors import StoreError
 from collector.faces import (
     aside,
     backfill,
     billing,
-    budgets,
     cardinality,
     checking,
     copies,
@@ -56,11 +50,11 @@ from collector.faces import (
 )
 from collector.faces.admission import Admission
 from collector.faces.guard import seal, seen
-from collector.faces.prometheus import Exposition, Tally
+from collector.faces.prometheus import Exposition
 from collector.faces.readings import AT_ZERO, Readings
 from collector.faces.shape import shape_of
 from collector.keyring import USED_EVERY, Keyring
-from collector.paying import Paying, Rows
+from collector.money import Money
 from collector.pull.console import Console
 from collector.pull.signin import read_version
 from collector.records import Mark, Pull, Record, Stored
@@ -83,9 +77,6 @@ SETTLING = timedelta(seconds=30)
 RETIRING = timedelta(hours=1)
 """How often facts that are old enough go."""
 
-BUDGETS_EVERY = timedelta(minutes=15)
-"""How often budgets are looked at."""
-
 
 class Service:
     """One store with everything around it. Close it when done; it holds the store's file."""
@@ -107,7 +98,6 @@ class Service:
         self.filling = BackFill()
         self.taps = targets.Taps(clock)
         self._transport = transport
-        self._untold: list[Mapping[str, Any]] = []
         self.keyring = Keyring(self.store.rows, self.store.set_keys)
         self._inner_token = secrets.token_urlsafe(32)
         self.admission = Admission(
@@ -115,12 +105,9 @@ class Service:
         )
         self.companion = Companion(settings, self._inner_token) if settings.tap else None
         try:
-            self.paying = payers_in(settings, self.store)
-            self.bills = bills_in(settings, self.store, clock)
-            self.rated = rated_in(self.bills, self.store, clock, is_kept_up=True)
-            self.budgets = budgets.Watch(self.bills.budgets)
+            self.money = Money(settings, self.store, clock, transport)
             self.reporting = reporting.Reporting(
-                settings, self.rated.rows.still, self.store.rows, self.store.keep_delivery, clock
+                settings, self.money.rated.rows.still, self.store.rows, self.store.keep_delivery, clock
             )
             self.sources = [
                 Source(settings, given, self.put, self.store, clock=clock, transport=transport, on_progress=on_progress)
@@ -143,7 +130,7 @@ class Service:
         `way` is CONSOLE or DATABASE, for that alone. Raises StoreError once all have ended.
         """
         ends = await asyncio.gather(*(source.pull(way) for source in self.sources), return_exceptions=True)
-        await self.resolve_payers()
+        await self.money.resolve_payers()
         await self.note_versions()
         return joined(ends)
 
@@ -168,7 +155,7 @@ class Service:
         ends = await asyncio.gather(
             *(source.back_fill(since, only, told(source), way) for source in asked), return_exceptions=True
         )
-        await self.resolve_payers()
+        await self.money.resolve_payers()
         return joined(ends)
 
     @property
@@ -181,11 +168,6 @@ class Service:
 
     def _back_fill(self) -> Mapping[str, Any]:
         return {**self.filling.told(), "pulls": told(self.filling.pulls)}
-
-    async def resolve_payers(self) -> None:
-        """Bring the table of who pays up to date, where there is a file that says so."""
-        if self.paying is not None:
-            await asyncio.to_thread(self.paying.refresh)
 
     def back_up(self, to: str) -> int:
         """Write a copy of the store; its bytes."""
@@ -200,7 +182,7 @@ class Service:
         """Let facts go that are older than the settings keep them."""
         now = self.clock()
         gone = await asyncio.to_thread(
-            lambda: self.store.retire(ages(self.settings, self.bills.closed_until, now), now)
+            lambda: self.store.retire(ages(self.settings, self.money.bills.closed_until, now), now)
         )
         if gone:
             log.info("facts retired", **gone)
@@ -212,14 +194,10 @@ class Service:
         refused = checks.refusals(self.sources)
         return await checks.of_sources(self.settings, refused=refused, transport=self._transport)
 
-    def payer_report(self) -> Mapping[str, Any]:
-        """How far the payers' file reaches now. Raises SettingsError where there is none, or it is wrong."""
-        return payer_report(self.settings, self.store.rows, self.clock())
-
     def web(self) -> FastAPI:
         """The application that `serve` serves: REST, /metrics, and the schedule while it runs."""
         settings = self.settings
-        rows = seen(self.rated.rows)
+        rows = seen(self.money.rated.rows)
         app = rest.application(
             rows,
             self.clock,
@@ -244,8 +222,8 @@ class Service:
         app.include_router(aside.router(lambda: health.listed(rows)))
         app.include_router(rollups.router(lambda repair: self.store.check_rollups(repair=repair)))
         app.include_router(copies.router(self.back_up, self.store.export_parquet))
-        app.include_router(payers.router(self.payer_report if self.paying else None))
-        app.include_router(billing.router(self.bills, settings.billing_account))
+        app.include_router(payers.router(self.money.payer_report if self.money.paying else None))
+        app.include_router(billing.router(self.money.bills, settings.billing_account))
         app.include_router(
             reports.router(
                 lambda span, now, *, top: reporting.report_of(span, rows.still, now, top=top),
@@ -281,36 +259,14 @@ class Service:
             await self._flush_keys()
         await asyncio.to_thread(self.store.close)
 
-    async def watch_budgets(self) -> None:
-        """Look at the budgets, and tell the webhook what is new. What it does not take is told again next time."""
-        news = await asyncio.to_thread(self.budgets.refresh)
-        for message in news:
-            log.warning("budget", message=message["text"], next="nothing is blocked; see dify-metric bill budgets")
-        url = self.settings.budget_webhook
-        self._untold = await _posted(url, [*self._untold, *news], self._transport) if url else []
-
-    async def rate(self) -> None:
-        """Rate what has changed, where that is not too soon after the last look."""
-        before = self.rated.looked_at
-        if before is not None and self.clock() - before < self.rated.pause:
-            return
-        try:
-            await asyncio.to_thread(self.rated.refresh)
-        except SettingsError as error:
-            log.warning("nothing rated", problem=str(error), next="what was rated before stays")
-
     async def _flush_keys(self) -> None:
         await asyncio.to_thread(self.keyring.flush)
 
     @asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
         schedules = [schedule for source in self.sources for schedule in source.schedules()]
-        if self.paying is not None:
-            schedules.append(Schedule(self.resolve_payers, self.settings.pull_interval, clock=self.clock))
+        schedules += self.money.schedules()
         schedules.append(Schedule(self._flush_keys, USED_EVERY, clock=self.clock))
-        if self.settings.prices is not None:
-            schedules.append(Schedule(self.watch_budgets, BUDGETS_EVERY, clock=self.clock))
-            schedules.append(Schedule(self.rate, SHORTEST_PAUSE, clock=self.clock))
         if self.settings.versions:
             schedules.append(Schedule(self.note_versions, self.settings.reconcile_interval, clock=self.clock))
         if self.settings.report_schedule:
@@ -331,68 +287,22 @@ class Service:
             clock=self.clock,
             counting_since=self.store.counting_since,
             readings=Readings(self.store.readings, self.store.keep_readings, at_zero=AT_ZERO, clock=self.clock),
-            tallies=self._tallies(),
+            tallies=itself.tallies(
+                self.settings,
+                self.store,
+                self.clock,
+                stored=self.stored,
+                refused=self.admission.refused,
+                misfits=self.misfits,
+                sources=self.sources,
+                money=self.money,
+                companion=self.companion,
+            ),
             others=self.companion.metrics if self.companion else lambda: None,
             shape=self.shape,
             top_users=self.settings.top_users,
             snapshot=self.store.snapshot,
         )
-
-    def _tallies(self) -> Iterable[Tally]:
-        version: dict[tuple[str, ...], float] = {(collector.__version__,): 1.0}
-        yield Tally("dify_metric_build_info", "Which dify-metric this is; 1.", ("version",), lambda: version, False)
-        yield Tally(
-            "dify_metric_rows_ingested_total",
-            "Facts stored because they were new or told more, since this process began.",
-            (),
-            lambda: {(): self.stored["ingested"]},
-        )
-        yield Tally(
-            "dify_metric_rows_duplicate_total",
-            "Facts told again that were known already, since this process began.",
-            (),
-            lambda: {(): self.stored["duplicate"]},
-        )
-        yield Tally(
-            "dify_metric_access_refused_total",
-            "Requests that were not let in, since this process began, by why.",
-            ("reason",),
-            lambda: {(reason,): float(number) for reason, number in self.admission.refused.items()},
-        )
-        yield Tally(
-            "dify_metric_portal_events_rejected_total",
-            "Portal events that were set aside, since this process began, by the field at fault.",
-            ("field",),
-            lambda: {(field,): float(number) for field, number in self.misfits.items()},
-        )
-        settings = self.settings
-        watch = reconciliation.Watch(
-            self.store.rows,
-            clock=self.clock,
-            every=settings.reconcile_interval,
-            timezone=settings.report_timezone,
-        )
-        for name, (said, _) in reconciliation.METRICS.items():
-            yield Tally(name, said, reconciliation.METRIC_LABELS, partial(watch.values, name), False)
-        yield Tally(
-            "dify_metric_rated_timestamp_seconds",
-            "When lines of bills were last made for questions and counters; no sample without a price book.",
-            (),
-            lambda: {(): self.rated.looked_at.timestamp()} if self.rated.looked_at else {},
-            False,
-        )
-        yield from disk.tallies(settings.store)
-        if companion := self.companion:
-            yield Tally(
-                "dify_metric_tap_up",
-                "Whether the tap beside this service takes callers.",
-                (),
-                lambda: {(): float(companion.listen is not None)},
-                False,
-            )
-        for name, (said, _) in budgets.METRICS.items():
-            yield Tally(name, said, budgets.LABELS, partial(self.budgets.values, name), False)
-        yield from health.tallies(self.sources, self.store.rows)
 
     @property
     def consoles(self) -> Mapping[str, Console]:
@@ -429,53 +339,6 @@ async def _serve(settings: Settings) -> None:
         finally:
             await service.close()
     log.info("ended")
-
-
-def payers_in(settings: Settings, store: Store) -> Paying | None:
-    """Who pays, resolved in a store as the settings' file says; None where there is no file. Raises SettingsError."""
-    if settings.payers is None:
-        return None
-    found = Paying(Path(settings.payers), store.rows, store.set_payers)
-    found.refresh()
-    return found
-
-
-def payer_report(settings: Settings, rows: Rows, now: datetime) -> Mapping[str, Any]:
-    """How far the payers' file of the settings reaches. Raises SettingsError where there is none, or it is wrong."""
-    if settings.payers is None:
-        raise SettingsError("payers: no file to look into; set it to the path of a .toml or .csv file")
-    found: Mapping[str, Any] = msgspec.to_builtins(paying.report(Path(settings.payers), rows, now))
-    return found
-
-
-def bills_in(settings: Settings, store: Store, clock: Clock) -> Bills:
-    """The bills of a store, by the settings' price book. Raises SettingsError where the book is wrong."""
-    book = BookFile(settings.prices)
-    if settings.prices is not None:
-        book()
-    return Bills(store.rows, store.arrow, store.close_period, book, clock)
-
-
-def rated_in(bills: Bills, store: Store, clock: Clock, *, is_kept_up: bool = False) -> Rated:
-    """The lines of these bills, for questions."""
-    return Rated(bills, store.rows, store.keep_rated, clock, is_kept_up=is_kept_up)
-
-
-async def _posted(
-    url: str, messages: Iterable[Mapping[str, Any]], transport: httpx.AsyncBaseTransport | None
-) -> list[Mapping[str, Any]]:
-    """Post each message; those that were not taken."""
-    failed = []
-    async with httpx.AsyncClient(transport=transport, timeout=30.0) as client:
-        for message in messages:
-            try:
-                (await client.post(url, json=message)).raise_for_status()
-            except httpx.HTTPError as error:
-                log.warning(
-                    "webhook failed", message=message["id"], error=type(error).__name__, next="told again later"
-                )
-                failed.append(message)
-    return failed
 
 
 def _asked(service: Service) -> str:

@@ -135,11 +135,11 @@ def _with_bills(
     scope: Scope = Scope.READ,
 ) -> Result:
     """Who pays is read anew where we hold the store: a file changed since counts."""
-    from collector import app
+    from collector import money
     from collector.clock import utc_now
 
     def with_payers(store: Store) -> Result:
-        app.payers_in(settings, store)
-        return here(app.bills_in(settings, store, utc_now))
+        money.payers_in(settings, store)
+        return here(money.bills_in(settings, store, utc_now))
 
     return with_store(settings, with_payers, there, scope=scope)

@@ -121,7 +121,7 @@ def ingest(settings: Settings, files: Sequence[Path], hints: Plain, on_progress:
 
     Every file is read before anything is stored, so that a wrong one stops the command and not half of it.
     """
-    from collector import app
+    from collector import money
 
     records: list[Record] = []
     failures: Counter[str] = Counter()
@@ -133,7 +133,7 @@ def ingest(settings: Settings, files: Sequence[Path], hints: Plain, on_progress:
 
     def here(store: Store) -> Stored:
         stored = store.put(records)
-        app.payers_in(settings, store)
+        money.payers_in(settings, store)
         store.settle_rollups(everything=True)
         return stored
 
@@ -190,10 +190,10 @@ def _answered(
 
 def _with_bills(settings: Settings, store: Store) -> Rows:
     """The rows of a store that was opened for writing, with the lines of bills as they are now."""
-    from collector import app
+    from collector import money
 
-    app.payers_in(settings, store)
-    return app.rated_in(app.bills_in(settings, store, utc_now), store, utc_now).rows
+    money.payers_in(settings, store)
+    return money.rated_in(money.bills_in(settings, store, utc_now), store, utc_now).rows
 
 
 def reconcile(settings: Settings, asked: Plain) -> Plain:
@@ -292,12 +292,12 @@ def _asked(kind: type[Parameters], asked: Plain) -> tuple[dict[str, Any], Parame
 
 def payers(settings: Settings) -> Plain:
     """How far the payers' file reaches: the users it does not name. Raises SettingsError where it is wrong."""
-    from collector import app
+    from collector import money
 
     _payers_of(settings)
 
     def here(store: Store) -> Plain:
-        return app.payer_report(settings, store.rows, utc_now())
+        return money.payer_report(settings, store.rows, utc_now())
 
     return with_store(settings, here, lambda running: running.payers(), read_only=True)
 

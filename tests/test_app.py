@@ -165,7 +165,7 @@ async def test_what_is_rated_stays_until_its_month_is_closed(tmp_path: Path):
         await service.retire_facts()
         assert service.store.rows("SELECT count(*) FROM model_call") == [(1,)]
 
-        service.bills.close(f"{NOON:%Y-%m}", "finance")
+        service.money.bills.close(f"{NOON:%Y-%m}", "finance")
         await service.retire_facts()
         assert service.store.rows("SELECT count(*) FROM model_call") == [(0,)]
     finally:

@@ -351,7 +351,7 @@ class TestOverRest:
                 assert {row["app_id"] for row in csv.DictReader(io.StringIO(lines.text))} == {"tool"}
                 periods = (await client.get("/api/v1/billing/periods", headers=bound)).json()["periods"]
                 assert {(each["lines"], each["digest"]) for each in periods} == {(None, None)}
-                service.bills.close("2026-01", "finance")
+                service.money.bills.close("2026-01", "finance")
 
     @pytest.mark.parametrize("path", ["periods/2026-01/difference", "budgets"])
     async def test_what_is_of_all_together_is_not_for_a_key_bound_to_an_app(self, folder: Path, path: str):

@@ -55,6 +55,8 @@ ABOVE_ALL = (
     "reporting",
     "retention",
     "web_server",
+    "money",
+    "itself",
     "app",
     "commands",
     "keys",

@@ -84,7 +84,7 @@ def test_tokens_runs_and_messages_by_department_change_hands_at_the_date(tmp_pat
     settings = Settings(store=str(tmp_path / "t.duckdb"), payers=str(file))
     service = Service(settings, clock=lambda: NOON)
     service.put(facts())
-    service.paying.refresh()  # type: ignore[union-attr]
+    service.money.paying.refresh()  # type: ignore[union-attr]
     service.store.close()
 
     assert asked(settings, "tokens", by="department") == {"sales": 100, "law": 7, "it": 1}

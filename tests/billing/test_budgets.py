@@ -181,13 +181,13 @@ async def test_a_service_tells_rest_metrics_and_the_webhook(tmp_path: Path):
     service = Service(settings, clock=lambda: at(1, 16, 0), transport=httpx.MockTransport(taken))
     try:
         service.put(january())
-        await service.resolve_payers()
-        await service.watch_budgets()
+        await service.money.resolve_payers()
+        await service.money.watch_budgets()
         ids = ["2026-01/research/at risk", "2026-01/sales/exhausted"]
         assert posted == [(hook, each) for each in ids]
-        await service.watch_budgets()
+        await service.money.watch_budgets()
         assert posted[2:] == [(hook, ids[0])], "what was not taken is told again, and nothing else"
-        await service.watch_budgets()
+        await service.money.watch_budgets()
         assert len(posted) == 3
         web = httpx.ASGITransport(service.web())
         async with httpx.AsyncClient(transport=web, base_url="http://collector") as client:
