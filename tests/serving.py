@@ -41,9 +41,9 @@ class Dify:
 
 
 @contextmanager
-def a_dify() -> Iterator[Dify]:
+def a_dify(days: int = 1, runs_per_day: int = 15) -> Iterator[Dify]:
     """A small simulated Dify behind a real socket, until the context ends."""
-    world, faults = make_world(days=1, runs_per_day=15, seed=5, now=utc_now()), Faults()
+    world, faults = make_world(days=days, runs_per_day=runs_per_day, seed=5, now=utc_now()), Faults()
     app = simulated_dify(world, clock=utc_now, admin_key=ADMIN_KEY, faults=faults)
     with socket.create_server(("127.0.0.1", 0)) as door:
         config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1)
