@@ -334,6 +334,17 @@ class TestOverRest:
             }
             assert found["dify_metric_rated_timestamp_seconds"] == at(2, 3).timestamp()
 
+    async def test_the_service_rates_from_time_to_time(self, folder: Path):
+        async with served(folder) as (service, _):
+            await service.rate()
+            first = service.rated.looked_at
+            assert service.store.rows("SELECT count(*) FROM rated_line WHERE amount > 0") == [(18,)]
+            (folder / "prices.toml").write_text("not = a book")
+            service.rated.looked_at = None
+            await service.rate()
+            assert (first, service.rated.looked_at) == (at(2, 3), None), "a wrong book costs no line that was rated"
+            assert service.store.rows("SELECT count(*) FROM rated_line WHERE amount > 0") == [(18,)]
+
     async def test_a_key_bound_to_an_app_gets_its_part_of_the_bill(self, folder: Path):
         async with served(folder) as (service, client):
             bound = key(service, Scope.READ, Sight(apps=("tool",)))

@@ -27,7 +27,7 @@ NOBODY = "unassigned"
 _TOLD = (
     *("period", "corrects", "corrects_line", "kind", "quantity", "model_provider", "model_name", "app_id", "app_name"),
     *("workspace_id", "department", "cost_centre", "person", "currency", "per", "unit_price", "tier", "discount"),
-    *("list_amount", "amount"),
+    *("list_amount", "amount", "dataset_id", "dataset_name"),
 )
 
 

@@ -1,6 +1,6 @@
 """How fast a month of calls becomes a bill and a FOCUS file, and in how much memory.
 
-    python -m tests.benchmarks.billing [--calls 1000000] [--rounds 3] [--memory 2GB]
+    python -m tests.benchmarks.billing [--calls 1000000] [--rounds 3] [--memory 1GB]
 
 billing.rating_ratio      rating a month (days, payers by user, tiers, two currencies) into lines, beside DuckDB adding
                           up the tokens of the same calls by day, app and model and nothing else
@@ -162,7 +162,7 @@ def main() -> int:
     asked = argparse.ArgumentParser()
     asked.add_argument("--calls", type=int, default=1_000_000)
     asked.add_argument("--rounds", type=int, default=3)
-    asked.add_argument("--memory", default="2GB")
+    asked.add_argument("--memory", default="1GB")
     asked.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     given = asked.parse_args()
     if given.measure:

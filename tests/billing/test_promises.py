@@ -247,6 +247,15 @@ def test_whoever_has_the_file_can_work_out_the_digest_from_what_the_page_says():
     assert hashlib.sha256(text.encode()).hexdigest() == closed.digest
 
 
+def test_a_month_closed_before_there_were_knowledge_bases_has_the_digest_it_had():
+    """Worked out by the release whose lines ended with `amount`."""
+    with closing(World(january())) as world:
+        closed = world.bills.close("2026-01", "finance")
+        ids = sorted(world.bills.lines("2026-01")["id"].to_pylist())
+    assert closed.digest == "4116fa5441ee2899fffc68947d9e7327cda9f50775c1004b8d44cc15c42c3d2b"
+    assert ids[0] == "239c1a6f04cea06b890b4144c5439cae"
+
+
 ELSEWHERE = """
 import sys, time
 from datetime import datetime, timezone

@@ -47,7 +47,7 @@ def billed(world: World, month: str) -> dict[tuple[Any, ...], Decimal]:
 
 
 @given(changes, st.booleans())
-@examples(0.15)
+@examples(0.08)
 def test_the_measure_is_the_bill_to_the_last_digit_whatever_happened(
     story: Sequence[tuple[Any, ...]], is_asked_often: bool
 ):

@@ -19,7 +19,9 @@ from decimal import Decimal
 import pytest
 
 from collector.billing.book_file import parse_book
+from collector.billing.cloud_events import cloud_events
 from collector.errors import SettingsError
+from collector.period import Period
 from collector.records import Dataset, DatasetDay, Record
 from tests.billing.world import World, at, money, told
 
@@ -129,6 +131,13 @@ def test_what_was_told_after_closing_is_corrected_and_the_measure_says_the_same(
     assert world.bills.close("2026-01", "again") == closed
     rows = world.asked("rated_cost_cny", by=["dataset_name", "corrects"], since="2026-01", grain="month").rows
     assert [(row["dataset_name"], row["rated_cost_cny"]) for row in rows] == [("Manual", Decimal("3.15"))]
+
+
+def test_events_name_the_knowledge_base(world: World):
+    period = Period.parse(since="2026-01", tz="Asia/Shanghai", now=at(3, 1))
+    found = [event["data"] for event in cloud_events(world.bills.lines("2026-01"), period, "Dify")]
+    assert {(each["dataset_id"], each["dataset_name"]) for each in found} == {("k1", "Manual"), ("k2", "Prices")}
+    assert not any("model_name" in each for each in found)
 
 
 @pytest.mark.parametrize("column", ["dataset_id", "dataset_name"])
