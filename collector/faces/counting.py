@@ -146,7 +146,7 @@ def added(
     """What was answered by all labels, added up to the labels of each measure."""
     names = [dimension.name for dimension in query.by]
     found = [*answered]
-    keys = [tuple(map(label, names, key)) for key, _ in found]
+    keys = [tuple(map(label_of, names, key)) for key, _ in found]
     series_by: dict[Labels, list[Labels]] = {}
     for measure, labels in wanted:
         if labels not in series_by:
@@ -172,8 +172,8 @@ def _join(values: Exact, labels: Labels, value: Any, kind: Kind) -> None:
     values[labels] = JOINED[kind](values[labels], value) if labels in values else value
 
 
-def label(name: str, value: object) -> str:
-    """How the value of a label is written; what is not known is empty."""
+def label_of(name: str, value: object) -> str:
+    """The value of a label; empty where it is not known."""
     if value is None:
         return ERROR_CLASSES[-1] if name == "error_class" else ""
     return str(value)

@@ -23,7 +23,7 @@ from prometheus_client.exposition import choose_encoder
 
 from collector.access import Scope
 from collector.faces.caps import DROPPED, DROPPED_HELP, OTHER, Caps, moved
-from collector.faces.counting import JOINED, Histogram, Labels, Values, Wanted, counted, label, numbers, said_of
+from collector.faces.counting import JOINED, Histogram, Labels, Values, Wanted, counted, label_of, numbers, said_of
 from collector.faces.exposition import Renderer, Shown
 from collector.faces.families import (
     ACTIVE_USERS,
@@ -237,7 +237,7 @@ def _active_users(rows: Rows, now: datetime, end: datetime, state: State) -> Ite
     for name, labels in ACTIVE_USERS.items():
         shown: Values = {}
         for window, counts in zip(windows, found[splits[name]], strict=True):
-            shown |= {(*map(label, labels, key), window): float(how_many) for key, how_many in counts.items()}
+            shown |= {(*map(label_of, labels, key), window): float(how_many) for key, how_many in counts.items()}
         yield Shown(name, "gauge", _USERS.help, (*labels, "window"), shown)
 
 
