@@ -1,7 +1,7 @@
 """What a service tells Prometheus about itself: its version, what it stored and refused, how its parts are.
 
-What comes in are the parts of a service; what goes out are Tallies. Counts begin anew with the process. Nothing here counts a fact of
-Dify.
+What comes in are the parts of a service; what goes out are Tallies. Counts begin anew with the process. Nothing here
+counts a fact of Dify.
 """
 
 from __future__ import annotations
