@@ -83,13 +83,15 @@ class Taps:
     def __init__(self, clock: Callable[[], datetime], patience: timedelta = PATIENCE) -> None:
         self._clock, self._heard = clock, dict[str, _Heard]()
         self._ready_at = clock() + patience
+        self._out_of_reach: set[str] = set()  # by address; told once
 
     def tell(self, tap: Tap, address: str) -> str | None:
         """Take what a tap at that address says; how it is listed."""
         target = reached(_ADDRESS.validate_python(tap.admin), address)
-        if target is None:
+        if target is None and address not in self._out_of_reach and len(self._out_of_reach) < MOST_TAPS:
+            self._out_of_reach.add(address)
             log.warning("a tap cannot be scraped", admin=tap.admin, tap=tap.name, next="set tap_admin or tap_advertise")
-        elif target in self._heard or len(self._heard) < MOST_TAPS:
+        elif target is not None and (target in self._heard or len(self._heard) < MOST_TAPS):
             self._heard[target] = _Heard(tap, self._clock())
         return target
 
