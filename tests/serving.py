@@ -41,8 +41,8 @@ class Dify:
 
 
 @contextmanager
-def a_dify(days: int = 1, runs_per_day: int = 15) -> Iterator[Dify]:
-    """A small simulated Dify behind a real socket, until the context ends."""
+def a_dify(days: int = 2, runs_per_day: int = 20) -> Iterator[Dify]:
+    """A small simulated Dify behind a real socket, until the context ends; two days, for weekends are quiet."""
     world, faults = make_world(days=days, runs_per_day=runs_per_day, seed=5, now=utc_now()), Faults()
     app = simulated_dify(world, clock=utc_now, admin_key=ADMIN_KEY, faults=faults)
     with socket.create_server(("127.0.0.1", 0)) as door:
