@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 import collector
 from collector.app import Service
 from collector.demo import EVER, Faults, World, simulated_dify
+from collector.faces.readings import AT_ZERO
 from collector.records import Conversation, Feedback, Message, ModelCall, NodeExecution, Run, User
 from collector.settings import Settings
 from tests.collect.shelf import Shelf
@@ -59,7 +60,11 @@ class Site:
         """What Prometheus reads: (name, labels) -> the sum of the samples with these labels."""
         transport = httpx.ASGITransport(self.service.web())
         async with httpx.AsyncClient(transport=transport, base_url="http://collector") as client:
+            now = self.clock()
+            (await client.get("/metrics")).raise_for_status()  # a new series says 0 at first
+            self.clock.now += AT_ZERO
             body = (await client.get("/metrics")).raise_for_status().text
+            self.clock.now = now
         samples = [sample for family in text_string_to_metric_families(body) for sample in family.samples]
 
         def metric(name: str, **labels: str) -> float:
