@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from collector import app, health
+from collector import health, itself, money
 from collector.commands import generate
 from collector.faces import grafana, reconciliation
 from collector.faces.families import FAMILIES
@@ -29,7 +29,9 @@ from tests.conftest import ROOT
 
 DASHBOARDS = ROOT / "dashboards"
 TYPES = ROOT / "tests" / "typescript"
-OWN = set(re.findall(r'"(dify_metric_[a-z_]+)"', "".join(map(inspect.getsource, (app, health, reconciliation)))))
+OWN = set(
+    re.findall(r'"(dify_metric_[a-z_]+)"', "".join(map(inspect.getsource, (itself, money, health, reconciliation))))
+)
 """Names of the families that the service tells of itself."""
 
 MODELS: dict[str, Any] = grafana.dashboards()
