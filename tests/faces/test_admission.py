@@ -16,6 +16,7 @@ from collector.faces.admission import MOST_ADDRESSES, MOST_TRIES, TRIES_SECONDS,
 from collector.keyring import Keyring
 from collector.store import open_store
 from tests.builders import NOON
+from tests.conftest import examples
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 TOKEN = "s3cret"
@@ -146,6 +147,7 @@ def test_how_a_token_is_shown(authorization: str, token: str | None):
 
 
 @given(st.text())
+@examples(0.3)
 def test_whatever_is_shown_is_let_in_or_refused(authorization: str):
     gate = Gate(tokens={Scope.READ: TOKEN})
     assert gate.is_let_in(authorization, Scope.READ) == (shown(authorization) == TOKEN)

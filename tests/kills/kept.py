@@ -42,6 +42,7 @@ class Kept:
     marks: dict[tuple[object, ...], datetime] = field(default_factory=dict)
     since: datetime | None = None
     told: dict[Series, float] = field(default_factory=dict)  # counters, as they were scraped
+    scrapes: int = 0  # of them, since the counters were last looked at
 
     def acknowledged(self, records: Iterable[Record]) -> None:
         """Facts whose sender was told that they are stored."""
@@ -51,6 +52,7 @@ class Kept:
     def scraped(self, text: str) -> None:
         """An exposition that somebody has seen."""
         self.told |= counters(text)
+        self.scrapes += 1
 
     def check(self, now: datetime) -> None:
         """Open the store again and look at all of it."""
@@ -126,7 +128,8 @@ class Kept:
                 assert nodes.get(run.id, 0) == len(self.world.nodes[run.id])
 
     def _counters_never_step_back(self, store: Store, now: datetime) -> None:
-        if self.told:
+        if self.scrapes:
+            self.scrapes = 0
             found = counters(exposed(store, now))
             assert not {key: (told, found.get(key)) for key, told in self.told.items() if found.get(key, -1.0) < told}
 

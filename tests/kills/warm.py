@@ -3,7 +3,8 @@
 What comes in, on stdin, are orders, one JSON object a line; what goes out, on stdout, is a line when the command runs
 and one with how it ended. A command runs as if typed: `cli.main`, its own store, its own threads. Only the clock is
 set, so that a command can run at any hour of a simulated day, and the store's log is moved into the file earlier than
-usual, so that kills meet that too. Only this process reaps its children, so no kill can hit a stranger.
+usual, so that kills meet that too. New series count at once: no service here lives as long as they would say 0. Only
+this process reaps its children, so no kill can hit a stranger.
 
 Where a moment is a seam, the command itself dies there: between two statements, before a COMMIT, behind it.
 """
@@ -17,7 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import time_machine
 import uvicorn.loops.asyncio
 import uvicorn.protocols.http.auto  # noqa: F401  (what `serve` imports late)
 
-from collector import cli
+from collector import app, cli, commands, ingest, running, terminal  # noqa: F401  (what commands import late)
 from collector.store import duck, session
 
 EARLY_CHECKPOINTS = {"checkpoint_threshold": "150KB"}
@@ -115,6 +116,7 @@ def _run(order: dict[str, Any]) -> None:
         os.environ.update(order["env"])
         os.chdir(order["folder"])
         session._SEALED.update(EARLY_CHECKPOINTS)  # type: ignore[arg-type]
+        app.AT_ZERO = timedelta(0)  # type: ignore[attr-defined]
         if order["kind"] == "seam":
             _arm(order["seam"], order["amount"])
         if order["now"]:

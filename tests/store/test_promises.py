@@ -19,7 +19,7 @@ KEYS = ("one", "two")
 RUN_COLUMNS = ("status", "user_id", "reported_tokens", "created_at", "leaves_known")
 APP_COLUMNS = ("name", "tags", "is_published")
 
-settings.register_profile("store", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("store", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 few = settings(settings.get_profile("store"))
 
 
