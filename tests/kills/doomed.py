@@ -55,9 +55,9 @@ def drawn(rng: Random, seconds: float) -> Moment:
 class Doomed:
     """Begins commands on one store, one at a time."""
 
-    def __init__(self, process: subprocess.Popen[str], folder: Path, store: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], folder: Path, store: str, *, counts_at_once: bool) -> None:
         self.store = folder / store
-        self._process, self._folder = process, folder
+        self._process, self._folder, self._counts_at_once = process, folder, counts_at_once
 
     def begin(self, arguments: Sequence[str], env: Mapping[str, str], moment: Moment, now: datetime) -> None:
         """A command, running."""
@@ -68,6 +68,7 @@ class Doomed:
             "amount": moment.amount,
             "seam": moment.seam,
             "now": now.isoformat(),
+            "counts_at_once": self._counts_at_once,
             "store": str(self.store),
             "folder": str(self._folder),
             "out": str(self._folder / "out.txt"),
@@ -110,13 +111,13 @@ class Doomed:
 
 
 @contextmanager
-def warmed(folder: Path, store: str, env: Mapping[str, str]) -> Iterator[Doomed]:
-    """A warm process while the context lasts."""
+def warmed(folder: Path, store: str, env: Mapping[str, str], *, counts_at_once: bool = False) -> Iterator[Doomed]:
+    """A warm process while the context lasts. `counts_at_once`: new series of a service do not say 0 first."""
     command = [sys.executable, "-m", "tests.kills.warm"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=dict(env)
     ) as process:
-        doomed = Doomed(process, folder, store)
+        doomed = Doomed(process, folder, store, counts_at_once=counts_at_once)
         try:
             doomed._heard("warm")
             yield doomed

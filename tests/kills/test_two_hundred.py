@@ -168,7 +168,7 @@ def a_story(folder: Path, seed: int) -> Iterator[Story]:
     clock = Clock(BEGIN)
     with (
         a_site(world, folder, clock=clock, life=life) as site,
-        warmed(folder, "killed.duckdb", site.env()) as doomed,
+        warmed(folder, "killed.duckdb", site.env(), counts_at_once=True) as doomed,
     ):
         yield Story(site, life, clock, doomed, seed)
 

@@ -3,8 +3,8 @@
 What comes in, on stdin, are orders, one JSON object a line; what goes out, on stdout, is a line when the command runs
 and one with how it ended. A command runs as if typed: `cli.main`, its own store, its own threads. Only the clock is
 set, so that a command can run at any hour of a simulated day, and the store's log is moved into the file earlier than
-usual, so that kills meet that too. New series count at once: no service here lives as long as they would say 0. Only
-this process reaps its children, so no kill can hit a stranger.
+usual, so that kills meet that too, and new series count at once where no service lives as long as they would say 0.
+Only this process reaps its children, so no kill can hit a stranger.
 
 Where a moment is a seam, the command itself dies there: between two statements, before a COMMIT, behind it.
 """
@@ -116,7 +116,8 @@ def _run(order: dict[str, Any]) -> None:
         os.environ.update(order["env"])
         os.chdir(order["folder"])
         session._SEALED.update(EARLY_CHECKPOINTS)  # type: ignore[arg-type]
-        app.AT_ZERO = timedelta(0)  # type: ignore[attr-defined]
+        if order["counts_at_once"]:
+            app.AT_ZERO = timedelta(0)  # type: ignore[attr-defined]
         if order["kind"] == "seam":
             _arm(order["seam"], order["amount"])
         if order["now"]:
