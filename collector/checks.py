@@ -6,7 +6,7 @@ Every check is one look, and changes nothing. Results name the server and what i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
@@ -91,40 +91,45 @@ def number(how_many: int, what: str) -> str:
     return f"{how_many:,} {what.removesuffix('s') if how_many == 1 else what}"
 
 
-async def _database(given: DifySource, refused: Mapping[str, str]) -> Plain:
-    from collector import sources
-
-    name = named("database", given.name)
+async def _looked(name: str, refused: Mapping[str, str], look: Callable[[], Awaitable[tuple[bool, str]]]) -> Plain:
+    """Whether all is well and what a look found, or why it failed; who refused us is not looked at again."""
     if name in refused:
         return {"check": name, "is_well": False, "result": refused[name]}
     try:
-        found = await asyncio.to_thread(sources.examined, given, utc_now)
+        is_well, result = await look()
     except DifyMetricError as error:
-        return {"check": name, "is_well": False, "result": str(error)}
-    told = f"{found.server} as {found.user}"
-    if found.missing:
-        missing = f"{told} lacks rights; as the owner of Dify's tables: {' '.join(found.missing)}"
-        return {"check": name, "is_well": False, "result": missing}
-    rights = "may read what is needed and nothing else"
-    if found.more:
-        rights = f"more rights than needed: {', '.join(found.more)}"
-    where = f" of workspace {given.workspace_id}" if given.workspace_id else ""
-    result = f"{told}, {number(found.apps or 0, 'apps')}{where}; {rights}"
-    return {"check": name, "is_well": True, "result": result}
+        is_well, result = False, str(error)
+    return {"check": name, "is_well": is_well, "result": result}
+
+
+async def _database(given: DifySource, refused: Mapping[str, str]) -> Plain:
+    from collector import sources
+
+    async def look() -> tuple[bool, str]:
+        found = await asyncio.to_thread(sources.examined, given, utc_now)
+        told = f"{found.server} as {found.user}"
+        if found.missing:
+            return False, f"{told} lacks rights; as the owner of Dify's tables: {' '.join(found.missing)}"
+        rights = "may read what is needed and nothing else"
+        if found.more:
+            rights = f"more rights than needed: {', '.join(found.more)}"
+        where = f" of workspace {given.workspace_id}" if given.workspace_id else ""
+        return True, f"{told}, {number(found.apps or 0, 'apps')}{where}; {rights}"
+
+    return await _looked(named("database", given.name), refused, look)
 
 
 async def _broker(given: DifySource) -> Plain:
     from collector import sources
 
-    name = named("broker", given.name)
-    try:
+    async def look() -> tuple[bool, str]:
         async with sources.broker(given) as broker:
-            look = await broker.sample(utc_now())
-    except DifyMetricError as error:
-        return {"check": name, "is_well": False, "result": str(error)}
-    waiting = sum(sample.ready or 0 for sample in look.samples)
-    told = f"{number(len(look.samples), 'queues')}, {number(waiting, 'messages')} waiting"
-    return {"check": name, "is_well": not look.troubles, "result": "; ".join((told, *look.troubles))}
+            found = await broker.sample(utc_now())
+        waiting = sum(sample.ready or 0 for sample in found.samples)
+        told = f"{number(len(found.samples), 'queues')}, {number(waiting, 'messages')} waiting"
+        return not found.troubles, "; ".join((told, *found.troubles))
+
+    return await _looked(named("broker", given.name), {}, look)
 
 
 async def _dify(
@@ -137,20 +142,12 @@ async def _dify(
     from collector.fields import integer
     from collector.pull.endpoints import APPS
 
-    name = named("dify", given.name)
-    if name in refused:
-        return {"check": name, "is_well": False, "result": refused[name]}
-    try:
-        console = sources.console(settings, given, transport)
-    except DifyMetricError as error:
-        return {"check": name, "is_well": False, "result": str(error)}
-    async with console:
-        try:
+    async def look() -> tuple[bool, str]:
+        async with sources.console(settings, given, transport) as console:
             workspace = await console.workspace_id()
             # An admin key names its workspace without asking anyone; only an answer says that it is taken.
             apps = integer(await console.get(APPS.path, {"page": "1", "limit": "1"}), "total") or 0
             version = ".".join(map(str, console.version)) if console.version else "of unknown version"
-            told = f"signed in to Dify {version}, workspace {workspace}, {number(apps, 'apps')}"
-            return {"check": name, "is_well": True, "result": told}
-        except DifyMetricError as error:
-            return {"check": name, "is_well": False, "result": str(error)}
+            return True, f"signed in to Dify {version}, workspace {workspace}, {number(apps, 'apps')}"
+
+    return await _looked(named("dify", given.name), refused, look)
