@@ -33,7 +33,7 @@ from collector.settings.configuration import load_settings
 from collector.store import open_store
 from tests.builders import a_message
 from tests.reports.reading import Page, bundled
-from tests.reports.world import NOW, WEEK, a_site, app_id
+from tests.reports.world import NOW, WEEK, a_filled_store, a_site, app_id
 from tests.servers.post import ERROR, OK, a_hook
 from tests.serving import a_service
 from tests.typing_it import Command
@@ -44,9 +44,7 @@ HEADLINE = "invocations,messages,active_users,tokens,runs,response_time_p95,sati
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("filled") / "facts.duckdb"
-    with a_site(most=8, path=str(path)):
-        return path
+    return a_filled_store(tmp_path_factory.mktemp("filled"))
 
 
 @pytest.fixture

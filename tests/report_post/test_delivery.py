@@ -8,8 +8,7 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +24,17 @@ from collector.settings import Settings
 from collector.settings.configuration import load_settings
 from collector.settings.sending import mail_server, webhooks
 from collector.store import Store, open_store
-from tests.reports.world import NOW, a_site
+from tests.demo.conftest import Clock
+from tests.reports.world import NOW, a_filled_store
 from tests.servers.post import DROP, ERROR, HANG, OK, Hook, Post, a_hook, a_post, silence
 
 SECONDS = 1.0
 """How long who hangs is waited for; everybody else has as long as in a service."""
 
 
-@dataclass
-class Clock:
-    now: datetime = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("filled") / "facts.duckdb"
-    with a_site(most=8, path=str(path)):
-        return path
+    return a_filled_store(tmp_path_factory.mktemp("filled"))
 
 
 @pytest.fixture
@@ -99,7 +89,7 @@ def post() -> Iterator[Post]:
 
 
 def test_everybody_gets_the_weekly_report_once(file: Path, tmp_path: Path, hook: Hook, post: Post):
-    clock, settings = Clock(), settings_for(tmp_path, hook, post)
+    clock, settings = Clock(NOW), settings_for(tmp_path, hook, post)
     for _ in range(3):
         states = turn(settings, file, clock)
         clock.now += timedelta(hours=1)
@@ -131,7 +121,7 @@ def test_everybody_gets_the_weekly_report_once(file: Path, tmp_path: Path, hook:
 def test_a_webhook_that_fails_and_recovers_gets_it_once(
     file: Path, tmp_path: Path, hook: Hook, post: Post, failure: str
 ):
-    clock, settings = Clock(), settings_for(tmp_path, hook, post)
+    clock, settings = Clock(NOW), settings_for(tmp_path, hook, post)
     hook.behaves, hangs = failure, "ops" if failure == HANG else ""
     assert turn(settings, file, clock, hangs)["ops"][:2] == ("waiting", 1)
     clock.now += timedelta(minutes=1)
@@ -150,7 +140,7 @@ def test_a_webhook_that_fails_and_recovers_gets_it_once(
 def test_a_mail_server_that_fails_and_recovers_gets_it_once(
     file: Path, tmp_path: Path, hook: Hook, post: Post, failure: str
 ):
-    clock, settings = Clock(), settings_for(tmp_path, hook, post)
+    clock, settings = Clock(NOW), settings_for(tmp_path, hook, post)
     post.behaves = failure
     assert turn(settings, file, clock)["mail"][:2] == ("waiting", 1)
     post.behaves = OK
@@ -162,7 +152,7 @@ def test_a_mail_server_that_fails_and_recovers_gets_it_once(
 
 
 def test_a_mail_server_that_says_nothing_holds_nobody_up(file: Path, tmp_path: Path, hook: Hook, post: Post):
-    clock = Clock()
+    clock = Clock(NOW)
     with silence() as port:
         settings = settings_for(tmp_path, hook, post, smtp_url=f"smtp://127.0.0.1:{port}")
         states = turn(settings, file, clock, "mail")
@@ -175,7 +165,7 @@ def test_a_mail_server_that_says_nothing_holds_nobody_up(file: Path, tmp_path: P
 
 
 def test_some_refused_recipients_hold_up_nobody(file: Path, tmp_path: Path, hook: Hook, post: Post):
-    clock, settings = Clock(), settings_for(tmp_path, hook, post)
+    clock, settings = Clock(NOW), settings_for(tmp_path, hook, post)
     post.refuses = ("boss@example.com",)
     assert turn(settings, file, clock)["mail"] == ("delivered", 1, "1 of 2 recipients were refused")
     clock.now += timedelta(hours=1)
@@ -185,7 +175,7 @@ def test_some_refused_recipients_hold_up_nobody(file: Path, tmp_path: Path, hook
 
 def test_a_robot_that_answers_200_and_refuses_is_asked_again(file: Path, tmp_path: Path, hook: Hook, post: Post):
     url = f"team=dingtalk+{hook.url}/robot/send?access_token=t#SECsecret"
-    clock, settings = Clock(), settings_for(tmp_path, hook, post, report_webhooks=url)
+    clock, settings = Clock(NOW), settings_for(tmp_path, hook, post, report_webhooks=url)
     hook.answer = {"errcode": 310000, "errmsg": "keywords not in content"}
     assert turn(settings, file, clock)["team"] == ("waiting", 1, "it answers code 310000")
     hook.answer = {"errcode": 0}
@@ -195,7 +185,7 @@ def test_a_robot_that_answers_200_and_refuses_is_asked_again(file: Path, tmp_pat
 
 
 def test_a_busy_webhook_says_when_to_come_again(file: Path, tmp_path: Path, hook: Hook, post: Post):
-    clock, settings = Clock(), settings_for(tmp_path, hook, post)
+    clock, settings = Clock(NOW), settings_for(tmp_path, hook, post)
     hook.behaves, hook.status, hook.headers = ERROR, 429, {"Retry-After": "1800"}
     turn(settings, file, clock)
     clock.now += timedelta(minutes=29)
@@ -207,7 +197,7 @@ def test_a_busy_webhook_says_when_to_come_again(file: Path, tmp_path: Path, hook
 
 
 def test_one_delivery_has_one_key_however_often_it_is_tried(file: Path, tmp_path: Path, hook: Hook, post: Post):
-    clock, settings = Clock(), settings_for(tmp_path, hook, post)
+    clock, settings = Clock(NOW), settings_for(tmp_path, hook, post)
     turn(settings, file, clock)
     with closing(open_store(file)) as store:
         hurried(settings, store, clock)._rounds._keep  # noqa: B018
@@ -223,7 +213,7 @@ def test_nothing_tells_where_it_went(
     server = f"smtp://{post.USER}:{post.PASSWORD.replace(' ', '%20')}@127.0.0.1:{post.port}"
     settings = settings_for(tmp_path, hook, post, smtp_url=server)
     set_up_logs("debug", "json", secrets=settings.secrets, stream=log)
-    clock = Clock()
+    clock = Clock(NOW)
     for behaves in (ERROR, DROP, OK):
         hook.behaves = post.behaves = behaves
         states = turn(settings, file, clock)
@@ -263,13 +253,13 @@ class TestTls:
             password = post.PASSWORD.replace(" ", "%20")
             told = {"smtp_url": f"smtp+starttls://{post.USER}:{password}@127.0.0.1:{post.port}"}
             settings = settings_for(tmp_path, hook, post, smtp_ca=str(certificate / "cert.pem"), **told)
-            assert turn(settings, file, Clock())["mail"] == ("delivered", 1, None)
+            assert turn(settings, file, Clock(NOW))["mail"] == ("delivered", 1, None)
             assert post.users == [post.USER]
 
     def test_a_stranger_is_shown_nothing(self, file: Path, tmp_path: Path, hook: Hook, tls: ssl.SSLContext):
         with a_post(tls=tls) as post:
             settings = settings_for(tmp_path, hook, post, smtp_url=f"smtp+starttls://127.0.0.1:{post.port}")
-            state, _, problem = turn(settings, file, Clock())["mail"]
+            state, _, problem = turn(settings, file, Clock(NOW))["mail"]
         assert state == "waiting"
         assert "smtp_ca names authorities" in str(problem)
         assert post.heard == 0
@@ -277,7 +267,7 @@ class TestTls:
     def test_a_wrong_password_is_told_by_its_code(self, file: Path, tmp_path: Path, hook: Hook):
         with a_post() as post:
             settings = settings_for(tmp_path, hook, post, smtp_url=f"smtp://reports:wrong@127.0.0.1:{post.port}")
-            state, _, problem = turn(settings, file, Clock())["mail"]
+            state, _, problem = turn(settings, file, Clock(NOW))["mail"]
         assert (state, problem) == ("waiting", "the mail server refuses user and password (535)")
 
 

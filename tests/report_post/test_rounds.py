@@ -17,6 +17,7 @@ from collector.errors import SettingsError, StoreError, Unavailable
 from collector.report_post.rounds import LONGEST, Rounds, listed, pause
 from collector.reports.spans import Span, last_whole
 from collector.store import Store, open_store
+from tests.demo.conftest import Clock
 
 MONDAY = datetime(2026, 11, 16, 0, 0, tzinfo=UTC)
 WEEK = last_whole("week", "Asia/Shanghai", MONDAY)
@@ -45,17 +46,9 @@ class Someone:
         return None
 
 
-@dataclass
-class Clock:
-    now: datetime = MONDAY
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(MONDAY)
 
 
 @pytest.fixture

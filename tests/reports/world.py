@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -198,6 +199,13 @@ def a_site(
         store.set_payers(payers())
         store.settle_rollups(everything=True)
         yield store
+
+
+def a_filled_store(folder: Path) -> Path:
+    """A store of a smaller site, closed: to be copied by whoever writes into it."""
+    path = folder / "facts.duckdb"
+    with a_site(most=8, path=str(path)):
+        return path
 
 
 def a_report(store: Store, name: str = WEEK, *, tz: str = TZ, now: datetime = NOW, **asked: Any) -> Report:
