@@ -132,9 +132,14 @@ def create_tables(server: Postgres, database: str, *, indexes: bool = True) -> N
     """Make Dify's tables as its version 1.11.1 has them."""
     statements = [f'CREATE TABLE "{table}" ({", ".join(columns)})' for table, columns in _tables().items()]
     statements += _MORE_TABLES
-    if indexes:
-        statements += [row["indexdef"] for row in _csv("indexes.csv")]
     server.execute(database, *statements)
+    if indexes:
+        create_indexes(server, database)
+
+
+def create_indexes(server: Postgres, database: str) -> None:
+    """Make Dify's indexes; after its tables were filled that is quicker."""
+    server.execute(database, "SET maintenance_work_mem = '1GB'", *(row["indexdef"] for row in _csv("indexes.csv")))
 
 
 def load_sample(server: Postgres, database: str) -> None:
