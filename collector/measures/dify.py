@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collector.measures.doubts import doubts
 from collector.measures.flags import DEBUG_UNKNOWN_MESSAGES
-from collector.measures.joins import MESSAGE_APP, MESSAGE_CONVERSATION, RUN_APP, RUN_MESSAGE
-from collector.measures.measure import DIFY_USD, Kind, Measure, Rounding, count, distinct, ratio, total
+from collector.measures.joins import MESSAGE_APP, MESSAGE_CONVERSATION, MESSAGE_LIKES, RUN_APP, RUN_MESSAGE
+from collector.measures.measure import DIFY_USD, Kind, Measure, Rounding, count, distinct, ratio, total, union
 from collector.quirks import Total
 from collector.records import Message, Run
 
@@ -32,8 +32,9 @@ _TOKENS = "coalesce(reported_input_tokens, 0) + coalesce(reported_output_tokens,
 _COST = f"coalesce(reported_cost, CASE WHEN source <> 'database' AND {_TOKENS} = 0 THEN 0 END)"
 """Where nothing was spent Dify wrote a price of zero, which the console does not tell."""
 _LATENCY = "coalesce(latency_seconds, 0)"
-_LIKES = "(SELECT count(*) FROM feedback WHERE feedback.message_id = message.id AND feedback.rating = 'like')"
 _TALKING = f"{COUNTED_MESSAGE} AND app.mode IN ('chat', 'agent-chat', 'advanced-chat')"
+_SESSION = f"{_TALKING} AND (created_at IS NULL OR created_at >= $since - INTERVAL 1 DAY)"
+"""No message is older than its conversation; saying so keeps the question from reading those of all history."""
 _COMPLETION = f"{COUNTED_MESSAGE} AND app.mode = 'completion'"
 _WORKFLOW = f"{COUNTED_RUN} AND app.mode = 'workflow'"
 
@@ -101,7 +102,7 @@ DIFY_SESSION_INTERACTIONS = ratio(
     count(
         "dify_session_messages",
         Message,
-        where=_TALKING,
+        where=_SESSION,
         at="conversation.created_at",
         joins=(MESSAGE_CONVERSATION, MESSAGE_APP),
         unit="messages",
@@ -113,7 +114,7 @@ DIFY_SESSION_INTERACTIONS = ratio(
         "dify_sessions",
         Message,
         "conversation_id",
-        where=_TALKING,
+        where=_SESSION,
         at="conversation.created_at",
         joins=(MESSAGE_CONVERSATION, MESSAGE_APP),
         unit="conversations",
@@ -133,19 +134,35 @@ DIFY_SATISFACTION = ratio(
     total(
         "dify_likes",
         Message,
-        _LIKES,
-        where=COUNTED_MESSAGE,
+        "liked.likes",
+        where=f"{COUNTED_MESSAGE} AND liked.likes IS NOT NULL",
+        joins=(MESSAGE_LIKES,),
         unit="ratings",
         title="Likes (Dify)",
         title_zh="点赞数（Dify 口径）",
         help="Likes of users and admins, by the day of the message.",
     ),
-    total(
+    union(
         "dify_rated_rows",
-        Message,
-        f"greatest(1, {_LIKES})",
-        where=COUNTED_MESSAGE,
-        unit="messages",
+        count(
+            "dify_rated_messages",
+            Message,
+            where=COUNTED_MESSAGE,
+            unit="messages",
+            title="Messages that could be liked (Dify)",
+            title_zh="可评价消息数（Dify 口径）",
+            help="Messages, liked or not.",
+        ),
+        count(
+            "dify_messages_liked_twice",
+            Message,
+            where=f"{COUNTED_MESSAGE} AND liked.likes > 1",
+            joins=(MESSAGE_LIKES,),
+            unit="messages",
+            title="Messages liked by both sides (Dify)",
+            title_zh="双方均点赞的消息数（Dify 口径）",
+            help="Messages that a user and an admin liked.",
+        ),
         title="Messages, one for each like (Dify)",
         title_zh="消息行数（Dify 口径）",
         help="Messages; one that was liked by both sides counts twice.",
@@ -210,13 +227,29 @@ DIFY_RUNS = count(
     title_zh="运行次数（Dify 口径）",
     help="Dify's workflow daily-conversations: runs of every status, those of triggers left out.",
 )
-DIFY_RUN_USERS = distinct(
+DIFY_RUN_USERS = union(
     "dify_run_users",
-    Run,
-    "coalesce(user_id, message.user_id)",
-    where=COUNTED_RUN,
-    joins=(RUN_MESSAGE,),
-    unit="users",
+    distinct(
+        "dify_named_run_users",
+        Run,
+        "user_id",
+        where=COUNTED_RUN,
+        unit="users",
+        title="Users that runs name (Dify)",
+        title_zh="运行记录中的用户数（Dify 口径）",
+        help="End users and accounts that stand at a run.",
+    ),
+    distinct(
+        "dify_message_run_users",
+        Run,
+        "message.user_id",
+        where=f"{COUNTED_RUN} AND user_id IS NULL",
+        joins=(RUN_MESSAGE,),
+        unit="users",
+        title="Users that only messages name (Dify)",
+        title_zh="仅消息记录中的运行用户数（Dify 口径）",
+        help="End users and accounts of runs of which the list of runs does not tell them, as their messages do.",
+    ),
     title="Users of runs (Dify)",
     title_zh="运行用户数（Dify 口径）",
     help="Dify's workflow daily-terminals: end users and accounts that started a run.",

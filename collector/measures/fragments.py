@@ -33,6 +33,10 @@ MEMBER_JOINS = ("app_tag", "run_key", "message_key")
 
 _COLUMNS |= dict.fromkeys(PAYER_JOINS, frozenset({"kind", "subject", "person", "department", "cost_centre"}))
 _COLUMNS |= dict.fromkeys(MEMBER_JOINS, frozenset({"owner", "value"}))
+LIKED = "liked"
+"""The name under which the likes of messages are joined."""
+
+_COLUMNS[LIKED] = frozenset({"message_id", "likes"})
 BETTER_MARK = "better_mark"
 """The name under which the marks of the other way in to the same Dify are joined."""
 

@@ -48,6 +48,10 @@ RUN_MESSAGE = "LEFT JOIN message ON message.id = run.message_id"
 MESSAGE_RUN = "LEFT JOIN run ON run.id = message.run_id"
 FEEDBACK_MESSAGE = "LEFT JOIN message ON message.id = feedback.message_id"
 MESSAGE_CONVERSATION = "LEFT JOIN conversation ON conversation.id = message.conversation_id"
+MESSAGE_LIKES = (
+    "LEFT JOIN (SELECT message_id, count(*) AS likes FROM feedback WHERE rating = 'like' GROUP BY 1) AS liked "
+    "ON liked.message_id = message.id"
+)
 
 WATERMARK_BETTER = """LEFT JOIN (
   SELECT mark.source, mark.stream, coalesce(nullif(mark.origin, ''), app.origin) AS origin,

@@ -28,7 +28,7 @@ from collector.measures.sql import (
     key_names,
     over_looks,
     over_table,
-    over_union,
+    part_of_union,
     put_together,
     read_by,
 )
@@ -313,11 +313,11 @@ _OF_PARTS = {Kind.DISTINCT: _values, Kind.COUNT: _counted, Kind.EARLIEST: _count
 
 
 def _union(measure: Measure, query: Query, state: State) -> Statement:
-    """Several tables as if they were one; from the facts where one of them has no rollup that serves."""
+    """Several tables as if they were one: each part from its rollup where that serves it, else from the facts."""
     read, selects = _OF_PARTS.get(measure.kind), list[str]()
     reads: dict[str, Spans] = {}
     parameters: dict[str, object] = {}
-    bound = 0
+    bound, is_rolled = 0, False
     for part in measure.parts:
         (facts,) = part.facts
         rollup, found = rollup_of(facts), None
@@ -326,8 +326,11 @@ def _union(measure: Measure, query: Query, state: State) -> Statement:
             pieces = Pieces(rollup, query, told, parameters, bound=bound)
             found = read(part, pieces, state)
         if found is None:
-            return over_union(measure, query)
-        selects += found
-        reads[facts.table], bound = pieces.reads, pieces.bound
+            select, spans = part_of_union(measure, part, query, parameters)
+            selects.append(select)
+        else:
+            is_rolled, spans, bound = True, pieces.reads, pieces.bound
+            selects += found
+        reads[facts.table] = together((*reads.get(facts.table, ()), *spans))
     sql = put_together(measure, selects, query)
-    return Statement(sql, parameters, ((measure,),), (), read_by(sql, reads, query), is_rolled=True)
+    return Statement(sql, parameters, ((measure,),), (), read_by(sql, reads, query), is_rolled=is_rolled)

@@ -288,23 +288,26 @@ _OF_UNION = {
 
 def over_union(measure: Measure, query: Query) -> Statement:
     selects: list[str] = []
-    keys: list[str] = []
     parameters: dict[str, object] = {}
     reads: dict[str, Spans] = {}
     for part in measure.parts:
-        (facts,) = part.facts
-        rows = Scan(facts, query, instant_of(facts, part.at, query), parameters=parameters)
-        keys, conditions = rows.keys(), rows.conditions([part])
-        reads[facts.table] = rows.period
-        if measure.kind is Kind.DISTINCT:
-            selects.append(rows.select([*keys, f"{rows.expression(part.column)} AS value"], conditions))
-        elif measure.kind is Kind.PEAK:
-            selects.append(rows.select([*keys, f"epoch_us({rows.at}) // 1000000 AS second"], conditions))
-        else:
-            counted = rows.select([*keys, f"{_aggregate((part,), False, bool(keys))} AS value"], conditions)
-            selects.append(grouped(counted, len(keys), limit=None))
+        select, reads[part.facts[0].table] = part_of_union(measure, part, query, parameters)
+        selects.append(select)
     sql = put_together(measure, selects, query)
     return Statement(sql, parameters, ((measure,),), reads=read_by(sql, reads, query))
+
+
+def part_of_union(measure: Measure, part: Measure, query: Query, parameters: dict[str, object]) -> tuple[str, Spans]:
+    """What one part of a union says of the facts, as `put_together` wants it, and when those happened."""
+    (facts,) = part.facts
+    rows = Scan(facts, query, instant_of(facts, part.at, query), parameters=parameters)
+    keys, conditions = rows.keys(), rows.conditions([part])
+    if measure.kind is Kind.DISTINCT:
+        return rows.select([*keys, f"{rows.expression(part.column)} AS value"], conditions), rows.period
+    if measure.kind is Kind.PEAK:
+        return rows.select([*keys, f"epoch_us({rows.at}) // 1000000 AS second"], conditions), rows.period
+    counted = rows.select([*keys, f"{_aggregate((part,), False, bool(keys))} AS value"], conditions)
+    return grouped(counted, len(keys), limit=None), rows.period
 
 
 def put_together(measure: Measure, selects: Sequence[str], query: Query) -> str:
