@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias, cast
 
-from collector.collect.collector import STREAM_NAMES
+from collector.collect.streams import STREAM_NAMES
 from collector.faces.prometheus import Tally
 from collector.paying import Rows
 from collector.records import BROKER, CONSOLE, DATABASE

@@ -15,11 +15,12 @@ from datetime import datetime, timedelta
 import httpx
 from pydantic import SecretStr
 
-from collector.collect.collector import BESIDE_A_DATABASE, STREAM_NAMES, Collector, Options
+from collector.collect.collector import Collector, Options
 from collector.collect.database import STREAMS as DATABASE_STREAMS
 from collector.collect.database import Database
 from collector.collect.passes import Progress, Put
 from collector.collect.queues import Queues
+from collector.collect.streams import BESIDE_A_DATABASE, STREAM_NAMES
 from collector.errors import DifyMetricError, SettingsError
 from collector.pull.broker import Broker, open_broker
 from collector.pull.console import Access, Console

@@ -26,20 +26,19 @@ from collector.collect.passes import Clock, Options, Pass, Progress, Put, Questi
 from collector.collect.releases import Releases
 from collector.collect.statistics import STREAM as STATISTICS
 from collector.collect.statistics import Statistics
-from collector.collect.surroundings import AROUND, Surroundings
+from collector.collect.streams import FEEDBACK, LISTED_RUNS, MESSAGES, NODES, RUN_LISTS
+from collector.collect.surroundings import Surroundings
 from collector.errors import Unauthorized
 from collector.pull.console import Console
 from collector.pull.endpoints import (
-    API_KEYS,
     APPS,
     DEBUG_STREAMS,
     FLOW_MODES,
-    MEMBERS,
-    MODELS,
     STREAMS,
     TALKING_MODES,
 )
-from collector.pull.reader import Reader, Rules, Step
+from collector.pull.reader import Reader, Rules
+from collector.pull.step import Step
 from collector.pull.together import together
 from collector.pull.workspace import fingerprint
 from collector.records import App, Pull, Run
@@ -52,28 +51,6 @@ Apps: TypeAlias = dict[str, App]
 Unread = TypeVar("Unread")
 
 COMPLETION = "completion"
-MESSAGES, NODES, FEEDBACK, CONVERSATIONS = "messages", "node-executions", "feedback", "conversations"
-
-STREAM_NAMES: tuple[str, ...] = tuple(
-    dict.fromkeys(
-        (
-            *(each.stream for table in (STREAMS, DEBUG_STREAMS) for listed in table.values() for each in listed),
-            *(MESSAGES, NODES, FEEDBACK, STATISTICS, *AROUND),
-        )
-    )
-)
-"""What a pass can be told to read only."""
-
-BESIDE_A_DATABASE = frozenset({STATISTICS, MODELS[0].stream, MEMBERS.stream, API_KEYS.stream})
-"""What is still asked of a Dify whose database is read too: what stands in no table, or needs Dify's plugins to tell,
-and the keys, which the database's role is not to see."""
-
-_LISTED_RUNS = frozenset({"runs", "app-logs"})
-
-RUN_LISTS = frozenset(
-    each.stream for table in (STREAMS, DEBUG_STREAMS) for listed in table.values() for each in listed
-) - {CONVERSATIONS}
-"""The streams whose records Dify also tells one by one, by the id of a run."""
 
 WARNINGS = ("unauthorized", "unknown_mode", "listing_incomplete", "ties_lost", "record_set_aside")
 """What a Collector counts, beside failed pulls."""
@@ -229,7 +206,7 @@ class Collector:
         await self._open(one_pass, apps)
         if one_pass.wants(MESSAGES):
             await self._talks(one_pass, apps)
-        if any(map(one_pass.wants, _LISTED_RUNS)):
+        if any(map(one_pass.wants, LISTED_RUNS)):
             await self._mentions(one_pass, apps)
             await self._completeness.compare(one_pass, apps)
         if one_pass.wants(NODES):
@@ -278,7 +255,7 @@ class Collector:
 
     async def _open(self, one_pass: Pass, apps: Apps) -> None:
         """What was not final when last read."""
-        if any(map(one_pass.wants, _LISTED_RUNS)):
+        if any(map(one_pass.wants, LISTED_RUNS)):
             runs = await one_pass.stored(partial(self._backlog.open_runs, apps))
             asked = [(run.app_id or "", run.id, partial(self._reader.run, run)) for run in runs]
             await one_pass.ask("open-runs", apps, _once(asked), LEAVES)

@@ -25,7 +25,8 @@ from collector.collect.passes import Pass
 from collector.collect.tally import Tally
 from collector.errors import DifyMetricError
 from collector.pull.endpoints import APP_RUN, RUNS
-from collector.pull.reader import Reader, Step
+from collector.pull.reader import Reader
+from collector.pull.step import Step
 from collector.records import App
 
 log = structlog.get_logger()

@@ -17,7 +17,8 @@ from collector.collect.passes import Pass, ReadWatermark
 from collector.collect.tally import Tally
 from collector.errors import DifyMetricError
 from collector.pull.endpoints import RUNS, Endpoint, Paging
-from collector.pull.reader import Reader, Step
+from collector.pull.reader import Reader
+from collector.pull.step import Step
 from collector.records import CONSOLE, App, Conversation, Reach, Run
 
 FIRST_WALKS = 0.5

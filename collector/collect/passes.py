@@ -18,7 +18,7 @@ from typing import TypeAlias, TypeVar
 
 from collector.collect.tally import Tally
 from collector.errors import DifyMetricError, Forbidden, StoreError, Unauthorized, Unavailable
-from collector.pull.reader import Step
+from collector.pull.step import Step
 from collector.pull.together import together
 from collector.records import CONSOLE, App, Mark, Pull, Record, Stored, Watermark
 

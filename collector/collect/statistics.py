@@ -17,8 +17,8 @@ from collector.errors import Unavailable
 from collector.ledger import Telling
 from collector.period import EARLIEST, Grain, Period, after, floor, zone
 from collector.pull.console import Console
-from collector.pull.reader import Step
 from collector.pull.statistics import STATISTICS, account_timezone, statistics
+from collector.pull.step import Step
 from collector.pull.together import together
 from collector.records import CONSOLE, App, Record, Statistic
 

@@ -23,7 +23,8 @@ from collector.errors import Forbidden, NotFound, Rejected, ShapeError
 from collector.fields import Json, text
 from collector.pull.endpoints import API_KEYS, DATASETS, DOCUMENTS, MEMBERS, MODELS, Endpoint, retrievals_of
 from collector.pull.knowledge import day_fact, is_settled
-from collector.pull.reader import Reader, Step
+from collector.pull.reader import Reader
+from collector.pull.step import Step
 from collector.pull.together import together
 from collector.records import CONSOLE, ApiKey, App, Dataset, DatasetDay
 

@@ -12,7 +12,7 @@ import structlog
 
 from collector.errors import DifyMetricError, Forbidden, NotFound, StoreError, Unauthorized, Unavailable
 from collector.failures import ERROR_CLASSES
-from collector.pull.reader import Step
+from collector.pull.step import Step
 from collector.records import CONSOLE, App, Pull
 
 log = structlog.get_logger()

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
 from collector.errors import Forbidden, NotFound, Rejected, ShapeError, Unauthorized
-from collector.fields import Json, integer, items, mapping, required_text, text
-from collector.ledger import CALLING_NODES, Models, Telling, graph_models
+from collector.fields import Json, items, mapping, required_text, text
+from collector.ledger import CALLING_NODES, Telling
 from collector.pull import endpoints
 from collector.pull.aside import Aside, key_of
 from collector.pull.console import Console
 from collector.pull.endpoints import Endpoint, Paging
+from collector.pull.graphs import Graphs
 from collector.pull.knowledge import total_segments
 from collector.pull.parse import (
-    DRAFT,
     AppModel,
     app_model,
     detail_facts,
@@ -35,6 +35,8 @@ from collector.pull.parse import (
     rating_fact,
     service_rating_fact,
 )
+from collector.pull.run_count import RunCount, run_count
+from collector.pull.step import Step
 from collector.pull.walk import Ask, Page, cursored, listed, numbered
 from collector.records import (
     CONSOLE,
@@ -42,7 +44,6 @@ from collector.records import (
     App,
     Conversation,
     Feedback,
-    Mark,
     Message,
     NodeExecution,
     Record,
@@ -59,37 +60,6 @@ HANGS_AFTER = timedelta(minutes=30)
 """How long a run may be open before its nodes are read without waiting for its end."""
 
 WITHDRAWN = "withdrawn"
-
-SPANS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)), ("s", timedelta(seconds=1)))
-"""How Dify writes a time to look back."""
-
-
-@dataclass
-class Step:
-    """What one page or one question brought."""
-
-    records: list[Record] = field(default_factory=list)
-    requests: int = 1
-    parse_failures: int = 0
-    total: int | None = None  # how many there are in all, where the listing says
-    cursor: str | None = None  # where the listing can be taken up behind this page
-    ties_lost: bool = False
-    marks: list[Mark] = field(default_factory=list)  # what is complete once its records are stored
-
-    def take(self, page: Step, *, requests: int) -> None:
-        """Add what one page brought, for which so many requests were made."""
-        self.records += page.records
-        self.marks += page.marks
-        self.requests += requests
-        self.parse_failures += page.parse_failures
-        self.ties_lost |= page.ties_lost
-
-
-class RunCount(NamedTuple):
-    """How many runs there are, of those created at `since` or later (None: of all)."""
-
-    total: int
-    since: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +83,7 @@ class Reader:
         self._rules = rules or Rules()
         self._names: dict[str, str] = {}  # of apps
         self._models: dict[str, AppModel] = {}  # by app
-        self._graphs: dict[tuple[str, str], Models] = {}  # by app and version
+        self._graphs = Graphs(console)
         self._gone: set[str] = set()  # what Dify no longer knows, or tells in a way that cannot be read
         self._hanging: set[str] = set()  # open runs whose nodes were looked at
         self.aside = Aside(origin, clock, lambda: console.version)
@@ -181,21 +151,8 @@ class Reader:
             yield self._step(page, endpoint, self._telling(app.id))
 
     async def run_count(self, app: App, within: timedelta | None = None) -> RunCount | None:
-        """How many app runs Dify has of an app, `within` that time at most; None where it does not say (before 1.10).
-
-        Dify takes whole days, hours, minutes or seconds, so it may be asked about a little less than `within`.
-        """
-        asked = {"triggered_from": endpoints.APP_RUN}
-        if within is not None:
-            unit, length = next(((u, each) for u, each in SPANS if within >= each), SPANS[-1])
-            number = max(within // length, 1)
-            asked["time_range"], within = f"{number}{unit}", number * length
-        since = None if within is None else self._clock() - within
-        try:
-            total = integer(await self.console.get(endpoints.RUN_COUNT, asked, app_id=app.id), "total")
-        except (NotFound, Rejected, Forbidden, ShapeError):
-            return None
-        return None if total is None else RunCount(total, since)
+        """How many app runs Dify has of an app, `within` that time at most; None where it does not say."""
+        return await run_count(self.console, self._clock, app.id, within)
 
     async def run(self, run: Run) -> Step:
         """A run that was not final, read again: final by now, still open, or stale.
@@ -260,7 +217,7 @@ class Reader:
         telling = self._telling(
             app_id, run_id=run.id, conversation_id=run.conversation_id, message_id=run.message_id, is_debug=run.is_debug
         )
-        models = await self._graph(run) if any(_lacks_model(raw) for raw in raws) else {}
+        models = await self._graphs.of(run) if any(_lacks_model(raw) for raw in raws) else {}
         stream = "node-executions"
         step = self._parsed(raws, lambda raw: leaf_facts([raw], telling, models), stream, app_id, run.id)
         if step.parse_failures:
@@ -363,19 +320,8 @@ class Reader:
         app_id, run_id = telling.app_id or "", telling.run_id or ""
         raw = await self.console.get(endpoints.RUN, app_id=app_id, run_id=run_id)
         facts = detail_facts(raw, telling)
-        self._keep_graph(app_id, raw)
+        self._graphs.keep(app_id, raw)
         return facts
-
-    async def _graph(self, run: Run) -> Models:
-        """The models a run's nodes are set up with: asked once for each version of a workflow."""
-        app_id = run.app_id or ""
-        known = self._graphs.get((app_id, run.version or ""))
-        if known is not None:
-            return known
-        try:
-            return self._keep_graph(app_id, await self.console.get(endpoints.RUN, app_id=app_id, run_id=run.id))
-        except NotFound:
-            return {}
 
     async def _is_not_there(self, path: str, **ids: str) -> bool:
         try:
@@ -385,15 +331,6 @@ class Reader:
         except Forbidden:
             pass
         return False
-
-    def _keep_graph(self, app_id: str, raw: Json) -> Models:
-        try:
-            models, version = graph_models(mapping(raw, "graph")), text(raw, "version")
-        except ShapeError:
-            return {}
-        if version and version != DRAFT:
-            self._graphs[app_id, version] = models
-        return models
 
     def _message(self, raw: Json, app: App, conversation: Conversation | None) -> list[Record]:
         return message_facts(

@@ -17,7 +17,7 @@ from collector.fields import Json, integer, items, money, required_text
 from collector.ledger import Telling
 from collector.period import Grain, Period, zone
 from collector.pull.console import Console
-from collector.pull.reader import Step
+from collector.pull.step import Step
 from collector.records import App, Statistic
 
 PROFILE = "/account/profile"

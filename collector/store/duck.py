@@ -8,7 +8,6 @@ because they were not told again.
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +40,7 @@ from collector.store import (
     Parameters,
     Readings,
     columns,
+    copies,
     estimates,
     keys,
     marks,
@@ -52,7 +52,7 @@ from collector.store import (
 from collector.store.reading import Reading
 from collector.store.rollup import Rollups
 from collector.store.rollup_check import drifts
-from collector.store.session import connect, quoted, telling
+from collector.store.session import connect, telling
 from collector.store.tables import ID_CRC, Table
 
 SLACK = timedelta(days=1)
@@ -235,37 +235,11 @@ class DuckStore:
 
     def backup(self, path: str | Path) -> None:
         """Write a consistent copy beside the running store, whole or not at all."""
-        target = Path(path)
-        part = target.with_name(target.name + ".part")
-        if target.exists() or not target.parent.is_dir():
-            raise StoreError(f"backup {target}: wanted the path of a new file in a directory that exists")
-        part.unlink(missing_ok=True)
-        with self._reading() as session:
-            ((name,),) = session.run("SELECT current_database()")
-            session.run(f"ATTACH {quoted(str(part))} AS copied")
-            try:
-                session.run(f'COPY FROM DATABASE "{name}" TO copied')
-            finally:
-                session.run("DETACH copied")
-        part.rename(target)
+        copies.backup(self.rows, Path(path))
 
     def export_parquet(self, folder: str | Path) -> dict[str, int]:
         """Write every table but that of keys as a Parquet file of its name, all of one moment; rows by table."""
-        target = Path(folder)
-        if target.exists() or not target.parent.is_dir():
-            raise StoreError(f"export {target}: wanted the path of a new folder in one that exists")
-        part = target.with_name(target.name + ".part")
-        part.mkdir()
-        rows = {}
-        try:
-            with self._reading() as session, session.transaction():
-                for (table,) in session.run(_EXPORTED):
-                    ((rows[table],),) = session.run(f"COPY {table} TO {quoted(str(part / table) + '.parquet')}")
-            part.rename(target)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-        return rows
+        return copies.export_parquet(self.rows, Path(folder))
 
     def close(self) -> None:
         """Wait for the writer, then let go of the file."""
@@ -368,9 +342,6 @@ class DuckStore:
             yield touched
 
 
-_EXPORTED = """
-SELECT table_name FROM duckdb_tables() WHERE NOT internal AND table_name <> 'access_key' ORDER BY 1
-"""
 _PLACE = pa.field("place", pa.int64())
 _INSTANT = pa.timestamp("us", tz="UTC")
 

@@ -13,7 +13,8 @@ import httpx
 import pytest
 import structlog
 
-from collector.collect.collector import STREAM_NAMES, Collector, Options
+from collector.collect.collector import Collector, Options
+from collector.collect.streams import STREAM_NAMES
 from collector.demo import World, make_world, simulated_dify, truth
 from collector.errors import StoreError
 from collector.pull.console import Access, Console
