@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,10 @@ from hypothesis import HealthCheck, settings
 from collector.settings import PREFIX
 
 ROOT = Path(__file__).parents[1]
+
+# Who starts the tests in the background has Ctrl-C ignored, and so would have the commands that they interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Shared machines stall now and then: no example fails for being slow.
 settings.register_profile("here", deadline=None)

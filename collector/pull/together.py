@@ -15,6 +15,7 @@ async def together(questions: Iterable[Callable[[], Awaitable[Answer]]], width: 
     `questions` is drawn from only when there is room: a generator can decide late that there are no more.
     """
     going: set[asyncio.Future[Answer]] = set()
+    done: set[asyncio.Future[Answer]] = set()
     try:
         for question in questions:
             going.add(asyncio.ensure_future(question()))
@@ -29,4 +30,4 @@ async def together(questions: Iterable[Callable[[], Awaitable[Answer]]], width: 
     finally:
         for answer in going:
             answer.cancel()
-        await asyncio.gather(*going, return_exceptions=True)
+        await asyncio.gather(*going, *done, return_exceptions=True)  # of several failures at once, one rises

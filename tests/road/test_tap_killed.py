@@ -144,7 +144,8 @@ def test_a_stream_that_had_ended_is_stored_once(seed: int, tmp_path: Path, memor
                 starved = stage.starved_seconds()
                 late = napped(dice.uniform(2 * SAFE_SECONDS, 3 * SAFE_SECONDS))
                 starved = stage.starved_seconds() - starved + late  # what the machine took from it is not its delay
-                safe_until = time.monotonic() - SAFE_SECONDS - starved
+                # Who reads and who writes may have waited for it one after the other.
+                safe_until = time.monotonic() - SAFE_SECONDS - 2 * starved
                 stage.kill(kinds)
                 if "tap" in kinds:
                     unsafe.append((safe_until, time.monotonic()))
