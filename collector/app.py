@@ -105,7 +105,7 @@ class Service:
         )
         self.companion = Companion(settings, self._inner_token) if settings.tap else None
         try:
-            self.money = Money(settings, self.store, clock, transport)
+            self.money = Money(settings, self.store, clock)
             self.reporting = reporting.Reporting(
                 settings, self.money.rated.rows.still, self.store.rows, self.store.keep_delivery, clock
             )

@@ -7,13 +7,12 @@ settings name no file of payers or no price book, that part says so when it is a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import structlog
 
@@ -21,6 +20,7 @@ from collector import paying
 from collector.billing.bills import Bills
 from collector.billing.book_file import BookFile
 from collector.billing.rated import SHORTEST_PAUSE, Rated
+from collector.budget_post import BudgetPost
 from collector.errors import SettingsError
 from collector.faces import budgets
 from collector.faces.prometheus import Tally
@@ -40,15 +40,14 @@ BUDGETS_EVERY = timedelta(minutes=15)
 class Money:
     """The payers, bills and budgets of one service. Raises SettingsError where a file that is named is wrong."""
 
-    def __init__(
-        self, settings: Settings, store: Store, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
-        self._settings, self._store, self._clock, self._transport = settings, store, clock, transport
+    def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
+        self._settings, self._store, self._clock = settings, store, clock
         self.paying = payers_in(settings, store)
         self.bills = bills_in(settings, store, clock)
         self.rated = rated_in(self.bills, store, clock, is_kept_up=True)
         self.budgets = budgets.Watch(self.bills.budgets)
-        self._untold: list[Mapping[str, Any]] = []
+        url = settings.budget_webhook
+        self._post = BudgetPost(url, clock) if url else None
 
     def schedules(self) -> Iterator[Schedule]:
         """What keeps all of it up to date."""
@@ -72,8 +71,8 @@ class Money:
         news = await asyncio.to_thread(self.budgets.refresh)
         for message in news:
             log.warning("budget", message=message["text"], next="nothing is blocked; see dify-metric bill budgets")
-        url = self._settings.budget_webhook
-        self._untold = await _posted(url, [*self._untold, *news], self._transport) if url else []
+        if self._post is not None:
+            await self._post.tell(news)
 
     async def rate(self) -> None:
         """Rate what has changed, where that is not too soon after the last look."""
@@ -126,20 +125,3 @@ def bills_in(settings: Settings, store: Store, clock: Clock) -> Bills:
 def rated_in(bills: Bills, store: Store, clock: Clock, *, is_kept_up: bool = False) -> Rated:
     """The lines of these bills, for questions."""
     return Rated(bills, store.rows, store.keep_rated, clock, is_kept_up=is_kept_up)
-
-
-async def _posted(
-    url: str, messages: Iterable[Mapping[str, Any]], transport: httpx.AsyncBaseTransport | None
-) -> list[Mapping[str, Any]]:
-    """Post each message; those that were not taken."""
-    failed = []
-    async with httpx.AsyncClient(transport=transport, timeout=30.0) as client:
-        for message in messages:
-            try:
-                (await client.post(url, json=message)).raise_for_status()
-            except httpx.HTTPError as error:
-                log.warning(
-                    "webhook failed", message=message["id"], error=type(error).__name__, next="told again later"
-                )
-                failed.append(message)
-    return failed

@@ -20,7 +20,7 @@ FOUNDATION = (
     *("clock", "errors", "period", "failures", "fields", "quirks", "records", "rollups", "wire", "ledger"),
     *("payers", "payer_file", "bill_lines", "deliveries"),
     *("access", "keyring"),
-    *("settings", "logs", "running"),
+    *("settings", "posting", "logs", "running"),
 )
 """Each knows only those before it."""
 
@@ -41,6 +41,7 @@ MAY_KNOW: dict[str, frozenset[str]] = {
     "terminal": frozenset({*FOUNDATION, "trend"}),
     "bill_paper": frozenset({*FOUNDATION, "terminal", "trend"}),
     "bill_post": frozenset(FOUNDATION),
+    "budget_post": frozenset(FOUNDATION),
     "paying": frozenset(FOUNDATION),
     "backfill": frozenset(FOUNDATION),
 }
@@ -140,6 +141,7 @@ def test_no_room_knows_itself_by_a_detour():
         "terminal",
         "bill_paper",
         "bill_post",
+        "budget_post",
         "paying",
         "backfill",
     ]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 import structlog
@@ -24,7 +24,7 @@ from collector.pull.database import Backlog, Reading, Stop, back_fill_database, 
 from collector.pull.database.limits import STREAMS
 from collector.pull.database.tally import missed
 from collector.pull.endpoints import DOCUMENTS
-from collector.records import DATABASE, STALE, Pull, Reach
+from collector.records import DATABASE, STALE, Pull, Reach, SetAside
 
 __all__ = ["STREAMS", "Database", "database_backlog"]
 
@@ -70,6 +70,7 @@ class Database:
         self._threads = ThreadPoolExecutor(2, "database")  # a pass, and a back-fill beside it
         self._passing = asyncio.Lock()
         self._told: str | None = None
+        self._has_tried = False  # again what was set aside
 
     async def pull(self) -> list[Pull]:
         """One pass; passes take turns. Raises StoreError; whatever the database does is in the Pulls."""
@@ -78,6 +79,7 @@ class Database:
         async with self._passing:
             pulls = await self._in_thread(self._pass)
         self.is_up = any(pull.stream == "apps" and pull.is_complete for pull in pulls)
+        self._has_tried = self._has_tried or (self.is_up and all(pull.is_complete for pull in pulls))
         return pulls
 
     async def back_fill(self, since: datetime, only: frozenset[str] | None, on_progress: Progress) -> list[Pull]:
@@ -103,12 +105,16 @@ class Database:
                 self._known_until,
                 self._clock,
                 reading,
-                backlog=lambda: database_backlog(self._rows, reading.origin, self._clock()),
+                backlog=lambda: self._backlog(reading.origin),
                 sleep=stop.sleep,
                 on_progress=(lambda stream, records: tell(stream, records, None)) if tell else None,
                 stop=stop,
             )
         )
+
+    def _backlog(self, origin: str) -> Backlog:
+        """What was set aside is tried again in the first pass that comes to its end."""
+        return database_backlog(self._rows, origin, self._clock(), tries_again=not self._has_tried)
 
     def _history(self, how: Reading, on_progress: Progress, stop: Stop) -> list[Pull]:
         return self._noted(
@@ -171,7 +177,7 @@ class Database:
             raise
 
 
-def database_backlog(rows: Rows, origin: str, now: datetime) -> Backlog:
+def database_backlog(rows: Rows, origin: str, now: datetime, *, tries_again: bool = False) -> Backlog:
     """Open runs and messages, and the apps, knowledge bases and ratings that stand, whoever told of them.
 
     Those known to be another Dify's are left out.
@@ -186,6 +192,8 @@ def database_backlog(rows: Rows, origin: str, now: datetime) -> Backlog:
         ratings=frozenset(
             str(key) for (key,) in rows(f"SELECT id FROM feedback WHERE rating <> 'withdrawn' AND {_OURS}", [origin])
         ),
+        set_aside=tuple(_set_aside(rows, origin)),
+        tries_again=tries_again,
     )
 
 
@@ -197,6 +205,13 @@ def database_reach(rows: Rows, origin: str) -> dict[str, Reach]:
     return {
         stream: Reach(stream=stream, complete_from=low, complete_until=high, **place) for stream, low, high in found
     }
+
+
+def _set_aside(rows: Rows, origin: str) -> Iterator[SetAside]:
+    names = SetAside.__struct_fields__
+    sql = f"SELECT {', '.join(names)} FROM set_aside WHERE source = ? AND origin = ?"
+    for row in rows(sql, [DATABASE, origin]):
+        yield SetAside(**cast("dict[str, Any]", dict(zip(names, row, strict=True))))
 
 
 def _instants(rows: Rows, sql: str, origin: str) -> dict[str, datetime]:

@@ -14,13 +14,13 @@ from collector.faces.problems import PROBLEM_RESPONSES
 
 
 class Record(BaseModel):
-    """One record of Dify that could not be read. Nothing of what it says is kept."""
+    """One record of Dify, or row of its database, that could not be read. Nothing of what it says is kept."""
 
     origin: str = Field(description="Our name for the Dify.")
     stream: str
     app_id: str = Field(description="Empty for what belongs to the whole workspace.")
     key: str = Field(description="Dify's id of it; of nodes their run's; empty where even that cannot be read.")
-    problem: str = Field(description="The field, and what was wanted there.")
+    problem: str = Field(description="The field, and what was wanted there; of a row its table, too, and what to do.")
     tried_by: str = Field(description="The versions of dify-metric and of Dify that met.")
     seen_at: datetime = Field(description="When it was last tried.")
 
@@ -41,7 +41,8 @@ def router(listed: Callable[[], Sequence[Mapping[str, object]]]) -> APIRouter:
         dependencies=[needs(Scope.READ)],
     )
     def set_aside() -> SetAside:
-        """They are tried again by other versions of dify-metric or Dify, and go once they were read."""
+        """They are tried again by other versions of dify-metric or Dify, and go once they were read. Rows of Dify's
+        database are tried again in every pass or at the next start, and go once they are gone there."""
         return SetAside.model_validate({"records": listed()})
 
     return routes

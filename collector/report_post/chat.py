@@ -1,27 +1,16 @@
-"""A report as a message of each kind of webhook, signed where the robot wants that, and what its answer means.
+"""A report as a message of each kind of webhook.
 
-What comes in is a parcel; what goes out are JSON values. WeCom, DingTalk and Feishu answer 200 also to what they
-refuse: their own code in the answer counts. Nothing here sends.
-
-Sources: developer.work.weixin.qq.com/document/path/91770, open.dingtalk.com/document/robots/custom-robot-access,
-open.feishu.cn/document/client-docs/bot-v3/add-custom-bot
+What comes in is a parcel; what goes out are JSON values. Nothing here sends, signs or reads an answer.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, TypeAlias
-from urllib.parse import quote_plus
 
+from collector.posting import Message
 from collector.report_post.parcel import Parcel
 from collector.settings.sending import DINGTALK, FEISHU, GENERIC, WECOM
-
-Message: TypeAlias = dict[str, Any]
 
 MOST_BYTES = {WECOM: 4096, DINGTALK: 20_000, FEISHU: 20_000}
 """What a message may hold, as the robots' makers say."""
@@ -32,30 +21,6 @@ _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
 def message(kind: str, parcel: Parcel) -> Message:
     """The body to post."""
     return _MESSAGES[kind](parcel)
-
-
-def signed(kind: str, url: str, body: Message, secret: str | None, now: datetime) -> tuple[str, Message]:
-    """URL and body with the signature that DingTalk and Feishu want where a secret was set."""
-    if secret is None or kind not in (DINGTALK, FEISHU):
-        return url, body
-    if kind == DINGTALK:
-        at = round(now.timestamp() * 1000)
-        sign = quote_plus(_hmac(secret.encode(), f"{at}\n{secret}".encode()))
-        return f"{url}{'&' if '?' in url else '?'}timestamp={at}&sign={sign}", body
-    at = int(now.timestamp())
-    return url, {"timestamp": str(at), "sign": _hmac(f"{at}\n{secret}".encode(), b""), **body}
-
-
-def refusal(kind: str, answer: object) -> str | None:
-    """Why a robot did not take it, as its answer says; None: it did."""
-    if kind == GENERIC:
-        return None
-    told = answer if isinstance(answer, Mapping) else {}
-    names = ("code", "StatusCode") if kind == FEISHU else ("errcode",)
-    codes = [told[name] for name in names if name in told]
-    if not codes:
-        return "its answer has no code that says it was taken"
-    return None if codes[0] == 0 else f"it answers code {str(codes[0])[:20]}"
 
 
 def plain(name: str) -> str:
@@ -111,10 +76,6 @@ def _feishu(parcel: Parcel) -> Message:
 def _unmarked(name: str) -> str:
     """The same for robots that know no backslash."""
     return re.sub(r"[`*_\[\]()#~]", " ", plain(name).replace("\\", "")).strip()
-
-
-def _hmac(key: bytes, told: bytes) -> str:
-    return base64.b64encode(hmac.new(key, told, hashlib.sha256).digest()).decode()
 
 
 _MESSAGES: Mapping[str, Callable[[Parcel], Message]] = {

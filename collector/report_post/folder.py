@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from collector.errors import Unavailable
-from collector.report_post.parcel import Parcel, fingerprint
+from collector.posting import fingerprint
+from collector.report_post.parcel import Parcel
 
 
 class Folder:

@@ -15,7 +15,8 @@ from email.utils import format_datetime, parseaddr
 from ipaddress import ip_address
 
 from collector.errors import SettingsError, Unavailable
-from collector.report_post.parcel import Parcel, fingerprint
+from collector.posting import fingerprint
+from collector.report_post.parcel import Parcel
 from collector.settings.sending import MailServer
 
 SECONDS, GOODBYE_SECONDS = 30.0, 3.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -104,8 +103,3 @@ class Destination(Protocol):
     def send(self, parcel: Parcel) -> str | None:
         """Bring it there; returns once it was taken, with what the record should say beside. Raises Unavailable with a
         message that names no address, SettingsError where it cannot be made."""
-
-
-def fingerprint(*parts: str) -> str:
-    """What tells one destination from another without telling where it is."""
-    return sha256("\0".join(parts).encode()).hexdigest()[:16]

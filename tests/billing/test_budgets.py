@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,11 +14,13 @@ import pytest
 from collector.app import Service
 from collector.billing.book_file import parse_book
 from collector.billing.budgets import BudgetState
+from collector.budget_post import BudgetPost
 from collector.errors import SettingsError
 from collector.faces.budgets import METRICS, Watch
 from collector.settings.configuration import load_settings
 from tests.billing.world import BOOK, PAYERS, QWEN_MAX, World, asked, at, january
 from tests.builders import a_request
+from tests.servers.post import DROP, ERROR, OK, Hook, a_hook
 
 BUDGETS = """
 [[budget]]
@@ -166,29 +167,68 @@ def test_a_book_that_cannot_be_read_leaves_the_last_look(world: World):
     assert watch.values("dify_budget_used_ratio")["sales", "CNY"] == 1.0
 
 
-async def test_a_service_tells_rest_metrics_and_the_webhook(tmp_path: Path):
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with a_hook() as hook:
+        yield hook
+
+
+NEWS = [{"id": f"2026-01/{name}/exhausted", "text": f"Budget {name} is used up", "used": "1.0"} for name in "ab"]
+
+
+async def test_news_are_told_until_they_are_taken_with_the_same_key(hook: Hook, capsys: pytest.CaptureFixture[str]):
+    sent = BudgetPost(f"{hook.url}/secret-path", lambda: at(1, 16, 0))
+    hook.behaves = DROP
+    await sent.tell(NEWS[:1])
+    hook.behaves = OK
+    await sent.tell(NEWS[1:])
+    await sent.tell([])
+    assert hook.taken == NEWS
+    assert len(hook.heard) == 3
+    again = BudgetPost(f"{hook.url}/secret-path", lambda: at(1, 17, 0))
+    await again.tell(NEWS)
+    assert hook.keys[:2] == hook.keys[2:], "told again after a restart, a message has the key it had"
+    said = "".join(capsys.readouterr())
+    assert "webhook failed" in said
+    assert "secret-path" not in said
+
+
+async def test_a_webhook_that_asks_to_be_left_alone_is(hook: Hook):
+    now = at(1, 16, 0)
+    sent = BudgetPost(hook.url, lambda: now)
+    hook.behaves, hook.status, hook.headers = ERROR, 429, {"Retry-After": "1800"}
+    await sent.tell(NEWS)
+    assert len(hook.heard) == 1
+    hook.behaves = OK
+    now += timedelta(minutes=29)
+    await sent.tell([])
+    assert len(hook.heard) == 1
+    now += timedelta(minutes=1)
+    await sent.tell([])
+    assert hook.taken == NEWS
+
+
+async def test_a_service_tells_rest_metrics_and_the_webhook(tmp_path: Path, hook: Hook):
     (tmp_path / "prices.toml").write_text(BOOK + BUDGETS)
     (tmp_path / "payers.toml").write_text(PAYERS)
     files = {name: str(tmp_path / f"{name}.toml") for name in ("prices", "payers")}
-    hook = "https://hooks.example.com/budgets"
-    settings = load_settings({"store": str(tmp_path / "t.duckdb"), **files, "budget_webhook": hook}, {})
-    answers, posted = [503, 200, 200, 200, 200], []
-
-    def taken(request: httpx.Request) -> httpx.Response:
-        posted.append((str(request.url), json.loads(request.content)["id"]))
-        return httpx.Response(answers.pop(0))
-
-    service = Service(settings, clock=lambda: at(1, 16, 0), transport=httpx.MockTransport(taken))
+    told = {"store": str(tmp_path / "t.duckdb"), **files, "budget_webhook": f"{hook.url}/budgets"}
+    service = Service(load_settings(told, {}), clock=lambda: at(1, 16, 0))
+    hook.behaves = ERROR
     try:
         service.put(january())
         await service.money.resolve_payers()
         await service.money.watch_budgets()
         ids = ["2026-01/research/at risk", "2026-01/sales/exhausted"]
-        assert posted == [(hook, each) for each in ids]
+        assert (hook.heard, hook.taken) == (["/budgets"] * 2, [])
+        hook.behaves = OK
         await service.money.watch_budgets()
-        assert posted[2:] == [(hook, ids[0])], "what was not taken is told again, and nothing else"
+        assert [each["id"] for each in hook.taken] == ids, "what was not taken is told again"
+        assert set(hook.taken[0]) == {"id", "text", *BudgetState.__struct_fields__}
+        assert len(set(hook.keys)) == 2
+        assert len(hook.keys[0] or "") == 16
         await service.money.watch_budgets()
-        assert len(posted) == 3
+        assert len(hook.heard) == 4, "and nothing twice"
         web = httpx.ASGITransport(service.web())
         async with httpx.AsyncClient(transport=web, base_url="http://collector") as client:
             found = (await client.get("/api/v1/billing/budgets")).json()["budgets"]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from collector.collect.database import database_backlog
+from collector.health import listed
 from collector.pull.database import Reading, pull_database
 from collector.store import Store, open_store
 from tests.servers.postgres import Postgres, dify_template, postgres_server, sample_template
@@ -92,3 +93,28 @@ def test_a_rating_and_an_app_that_are_gone_are_told_as_gone(
         ("withdrawn", 3),
     ]
     assert store.rows("SELECT mode, name FROM app WHERE deleted_at IS NOT NULL") == [("completion", "completion-app")]
+
+
+def test_a_row_that_cannot_be_read_is_listed_until_it_is(store: Store, postgres_server: Postgres, sample_template: str):
+    database = postgres_server.database(sample_template)
+    dsn = postgres_server.dsn(database)
+    postgres_server.execute(
+        database,
+        "UPDATE workflow_runs SET total_steps = -7 WHERE id = (SELECT min(id::text)::uuid FROM workflow_runs)",
+    )
+    pull(store, dsn, AFTERWARDS)
+    (told,) = listed(store.rows)
+    assert (told["origin"], told["stream"]) == ("dify", "runs")
+    assert str(told["problem"]).startswith("workflow_runs.total_steps: wanted a whole number, 0 or more; ")
+    assert "-7" not in str(told["problem"])
+    assert store.rows("SELECT count(*) FROM run") == [(37,)]
+
+    postgres_server.execute(database, "UPDATE workflow_runs SET total_steps = 7 WHERE total_steps = -7")
+    later = AFTERWARDS + timedelta(days=3)
+    pull(store, dsn, later)
+    assert listed(store.rows) == [told]
+    backlog = database_backlog(store.rows, "dify", later, tries_again=True)
+    pull_database(dsn, store.put, store.watermark, lambda: later, backlog=lambda: backlog)
+    assert listed(store.rows) == []
+    assert store.rows("SELECT count(*), count(*) FILTER (WHERE id = ?) FROM run", [told["key"]]) == [(38, 1)]
+    postgres_server.drop(database)

@@ -323,6 +323,56 @@ def test_axe_finds_nothing_in_any_view(site: Site, reader: Reader, axe: str):
     look_at(page, site, axe, (*VIEWS, f"app/{app_id}"))
 
 
+THEME = """() => {
+  const own = getComputedStyle(document.documentElement);
+  const plot = document.querySelector(".plot").$plot;
+  return {
+    theme: document.documentElement.dataset.theme,
+    scheme: own.colorScheme,
+    ground: getComputedStyle(document.body).backgroundColor,
+    charts: plot.axes[0].stroke() === own.getPropertyValue("--muted").trim() && plot.axes[0].stroke(),
+  };
+}"""
+LIGHT = {"theme": "light", "scheme": "light", "ground": "rgb(244, 246, 248)", "charts": "#55616e"}
+DARK = {"theme": "dark", "scheme": "dark", "ground": "rgb(14, 19, 24)", "charts": "#a0adba"}
+
+
+def test_the_theme_is_the_systems_until_one_is_chosen(site: Site, reader: Reader):
+    context = reader.context(color_scheme="dark")
+    context.add_init_script(showing(ADMIN))
+    page = context.new_page()
+    page.goto(f"{site.url}/#/overview?period=7d")
+    settled(page)
+    assert page.evaluate(THEME) == DARK
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function(f"({THEME})().charts === '{LIGHT['charts']}'")
+    assert page.evaluate(THEME) == LIGHT
+    page.get_by_label("Theme").select_option("dark")
+    page.wait_for_function(f"({THEME})().charts === '{DARK['charts']}'")
+    assert page.evaluate(THEME) == DARK
+    page.emulate_media(color_scheme="dark")
+    page.get_by_label("Theme").select_option("light")
+    page.wait_for_function(f"({THEME})().charts === '{LIGHT['charts']}'")
+    page.emulate_media(color_scheme="light")
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(THEME) == LIGHT, "what was chosen stays, whatever the system does"
+    page.get_by_label("Theme").select_option("system")
+    page.wait_for_function(f"({THEME})().charts === '{DARK['charts']}'")
+
+
+@pytest.mark.parametrize(
+    ("system", "named", "theme"),
+    [("dark", "", "dark"), ("light", "", "light"), ("dark", "?theme=light", "light"), ("light", "?theme=dark", "dark")],
+)
+def test_the_first_thing_drawn_has_its_theme(site: Site, reader: Reader, system: Any, named: str, theme: str):
+    """Before any module has come: of the page nothing is there but its ground."""
+    page = reader.context(color_scheme=system).new_page()
+    page.route("**/js/main.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    page.goto(f"{site.url}/#/overview{named}")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == (DARK if theme == "dark" else LIGHT)["ground"]
+
+
 def test_axe_finds_nothing_in_the_dark(site: Site, reader: Reader, axe: str):
     page = reader.open(site, "#/overview?period=7d&theme=dark&lang=zh")
     look_at(page, site, axe, ("overview", "reconciliation", "sources"), "color-contrast")  # that is all a theme changes

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from collector.records import SetAside
+
 APPS, USERS, NODES, RUNS = "apps", "users", "node-executions", "runs"
 MESSAGES, CONVERSATIONS, FEEDBACK = "messages", "conversations", "feedback"
 DATASETS, DAYS, RETRIEVALS = "datasets", "documents", "retrievals"
@@ -78,6 +80,8 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     apps: Mapping[str, str | None] = {}  # id -> workspace, of apps not deleted
     datasets: Mapping[str, str | None] = {}  # the same of knowledge bases
     ratings: frozenset[str] = frozenset()  # ids of feedback not withdrawn
+    set_aside: tuple[SetAside, ...] = ()  # rows that could not be read
+    tries_again: bool = False  # whether these are read again, wherever the watermarks are
 
 
 class Found(NamedTuple):

@@ -28,10 +28,10 @@ ODD_NODES = CONTAINER_NODES | PERHAPS_CALLING_NODES
 
 
 class Leaves(NamedTuple):
-    """What some rows said, and the runs of those that could not be read."""
+    """What some rows said, and those that could not be read, with why."""
 
     records: list[Leaf]
-    unread: list[str | None]
+    unread: list[tuple[Row, ShapeError]]
 
 
 def read_nodes(rows: Sequence[Row], source: str, seen_at: datetime, whole: Whole) -> Leaves:
@@ -39,12 +39,12 @@ def read_nodes(rows: Sequence[Row], source: str, seen_at: datetime, whole: Whole
     records: list[Leaf] = []
     odd = [row for row in rows if not _plain(row, source, seen_at, records)]
     texts = whole([row[0] for row in odd if is_cut(row[-1]) or is_cut(row[-2])]) if odd else {}
-    unread = []
+    unread: list[tuple[Row, ShapeError]] = []
     for row in odd:
         try:
             records.extend(_by_ledger(row, source, seen_at, *texts.get(row[0], row[-2:])))
-        except ShapeError:
-            unread.append(row[3])
+        except ShapeError as error:
+            unread.append((row, error))
     return Leaves(records, unread)
 
 

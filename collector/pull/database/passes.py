@@ -20,6 +20,7 @@ import structlog
 from collector.errors import DifyMetricError, Forbidden, SettingsError, StoreError, Unavailable
 from collector.pull.database import gone
 from collector.pull.database import limits as streams
+from collector.pull.database.aside import Aside
 from collector.pull.database.connection import look
 from collector.pull.database.limits import NEVER, Backlog, Reading, Stop
 from collector.pull.database.reader import Batches, Reader
@@ -74,6 +75,7 @@ class Pass:
         self._nodes_until = reading.until + reading.open_run_max_age
         self._few: list[Run] | None = None  # new runs, when they are few
         self._reopened: list[Run] = []  # runs that were open before this pass's period
+        self._again: list[str] = []  # messages that were set aside
         self._are_leaves_known = False  # whether the nodes of all these were put
         self.pulls: list[Pull] = []
 
@@ -89,7 +91,12 @@ class Pass:
         reading = self._reading
         ages = {"open_run_max_age": reading.open_run_max_age, "open_message_max_age": reading.open_message_max_age}
         self._reader = Reader(
-            self._view, self._started, origin=reading.origin, workspace_id=reading.workspace_id, **ages
+            self._view,
+            self._started,
+            origin=reading.origin,
+            workspace_id=reading.workspace_id,
+            aside=Aside(reading.origin, self._started, self._backlog.set_aside),
+            **ages,
         )
         batches: Mapping[str, Callable[[], Batches]] = {
             streams.APPS: self._apps,
@@ -146,7 +153,8 @@ class Pass:
             tally.records += len(batch)
             if self._on_progress:
                 self._on_progress(tally.stream, tally.records)
-        self._put([*held, counted()], self._marks(tally.stream))
+        self._reader.aside.over(tally.stream)
+        self._put([*held, counted()], [*self._marks(tally.stream), *self._reader.aside.drain()])
 
     def _apps(self) -> Batches:
         """Every app; those the store knows in these workspaces and Dify no longer has are deleted."""
@@ -203,7 +211,7 @@ class Pass:
         """New and open messages; open ones that are gone are stale once they are old enough."""
         yield from self._new(streams.MESSAGES)
         missing = dict(self._backlog.open_messages)
-        for batch in self._reader.reread_messages(list(missing)):
+        for batch in self._reader.reread_messages({**missing, **dict.fromkeys(self._again)}):
             for message in _only(Message, batch):
                 missing.pop(message.id, None)
             yield batch
@@ -225,9 +233,12 @@ class Pass:
         return self._reader.read(stream, self._since(stream), self._reading.until)
 
     def _reread_runs(self, since: datetime) -> list[Run]:
-        """The runs that were open, or unread, and begin before this pass's period; open ones that are gone are stale in
-        time."""
-        waiting = {**self._backlog.open_runs, **self._backlog.ended_runs}
+        """The runs that were open, unread or set aside, and begin before this pass's period; open ones that are gone
+        are stale in time."""
+        again: dict[str, datetime] = {}
+        if self._backlog.tries_again:
+            again, self._again = self._reader.tried_again()
+        waiting = {**self._backlog.open_runs, **self._backlog.ended_runs, **again}
         missing = {run: at for run, at in waiting.items() if at < since}
         if not missing:
             return []

@@ -1,7 +1,7 @@
 """Streams of records out of one snapshot of Dify's database.
 
 What comes in are periods and ids; what goes out are batches of records, as large as one fetch. A row that cannot be
-read is counted and left out. Nothing here remembers what was read before, or stores anything.
+read is left out, counted and named. Nothing here remembers what was read before, or stores anything.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import TypeAlias, TypeVar
 from collector.errors import QueryError, ShapeError
 from collector.ledger import Telling
 from collector.pull.database import apps, knowledge, messages, node_queries, nodes, runs
+from collector.pull.database.aside import TABLES, Aside
 from collector.pull.database.connection import Look, Parameters, Row
 from collector.pull.database.graphs import Graphs
-from collector.pull.database.limits import STREAMS
+from collector.pull.database.limits import DATED, MESSAGES, NODES, RUNS, STREAMS, USERS
 from collector.pull.database.values import in_workspace
 from collector.records import DATABASE, Record, Run
 
@@ -41,6 +42,12 @@ SELECT array_agg(created_at AT TIME ZONE 'UTC' ORDER BY place) FILTER (WHERE pla
 FROM placed
 """
 
+_RUNS_OF = """
+SELECT DISTINCT n.workflow_run_id::text FROM workflow_node_executions n
+WHERE n.id = ANY(%(ids)s::uuid[]) AND n.workflow_run_id IS NOT NULL
+"""
+_BEGUN = "SELECT r.id::text, r.created_at AT TIME ZONE 'UTC' FROM workflow_runs r WHERE r.id = ANY(%(ids)s::uuid[])"
+
 _T = TypeVar("_T")
 Batches: TypeAlias = Generator[list[Record], None, None]
 
@@ -60,6 +67,7 @@ class Reader:
         open_message_max_age: timedelta,
         origin: str = "dify",
         workspace_id: str | None = None,
+        aside: Aside | None = None,
     ) -> None:
         self._look, self._now, self._origin = look, now, origin
         self._within = {"workspace": workspace_id}
@@ -67,6 +75,7 @@ class Reader:
         self._stale_run, self._stale_message = now - open_run_max_age, now - open_message_max_age
         self._graphs = Graphs(look)
         self.failures = 0  # rows set aside
+        self.aside = aside or Aside(origin, now)  # which they are
         self.unread: set[str] = set()  # runs some of whose nodes were, or are gone
 
     def read(self, stream: str, since: datetime, until: datetime) -> Batches:
@@ -77,32 +86,34 @@ class Reader:
         match stream:
             case "apps":
                 return self._records(
-                    apps.apps_sql(schema), all_of, lambda row: [apps.app(row, self._telling, self._origin)]
+                    stream, apps.apps_sql(schema), all_of, lambda row: [apps.app(row, self._telling, self._origin)]
                 )
             case "users":
-                return self._records(apps.end_users_sql(schema), period, lambda row: [apps.user(row, self._telling)])
+                return self._records(
+                    stream, apps.end_users_sql(schema), period, lambda row: [apps.user(row, self._telling)]
+                )
             case "node-executions":
                 return self._nodes(node_queries.NODES, {**period, **near})
             case "runs":
-                return self._records(runs.runs_sql(schema, runs.IN_PERIOD), {**period, **near}, self._run)
+                return self._records(stream, runs.runs_sql(schema, runs.IN_PERIOD), {**period, **near}, self._run)
             case "messages":
-                return self._records(messages.messages_sql(schema, messages.IN_PERIOD), period, self._message)
+                return self._records(stream, messages.messages_sql(schema, messages.IN_PERIOD), period, self._message)
             case "conversations":
                 sql = messages.conversations_sql(schema)
-                return self._records(sql, period, lambda row: [messages.conversation(row, self._telling)])
+                return self._records(stream, sql, period, lambda row: [messages.conversation(row, self._telling)])
             case "feedback":
                 sql = messages.feedback_sql()
-                return self._records(sql, all_of, lambda row: [messages.feedback(row, self._telling)])
+                return self._records(stream, sql, all_of, lambda row: [messages.feedback(row, self._telling)])
             case "datasets":
                 read = lambda row: [knowledge.dataset(row, self._telling, self._origin)]  # noqa: E731
-                return self._records(knowledge.DATASETS_SQL, all_of, read)
+                return self._records(stream, knowledge.DATASETS_SQL, all_of, read)
             case "documents":
                 return self._records(
-                    knowledge.days_sql(schema), all_of, lambda row: [knowledge.day(row, self._telling)]
+                    stream, knowledge.days_sql(schema), all_of, lambda row: [knowledge.day(row, self._telling)]
                 )
             case "retrievals":
                 return self._records(
-                    knowledge.RETRIEVALS_SQL, period, lambda row: [knowledge.retrieval(row, self._telling)]
+                    stream, knowledge.RETRIEVALS_SQL, period, lambda row: [knowledge.retrieval(row, self._telling)]
                 )
         raise QueryError(f"no stream {stream!r}; there are {', '.join(STREAMS)}", field="stream")
 
@@ -111,13 +122,13 @@ class Reader:
         sql = runs.runs_sql(self._look.schema, runs.BY_ID)
         near = {name: _naive(at) for name, at in runs.around(oldest, self._now).items()}
         for some in _chunks(ids, _IDS_AT_ONCE):
-            yield from self._records(sql, {"ids": some, **near, **self._within}, self._run)
+            yield from self._records(RUNS, sql, {"ids": some, **near, **self._within}, self._run)
 
     def reread_messages(self, ids: Iterable[str]) -> Batches:
         """Messages that were open. One that is gone is left out."""
         sql = messages.messages_sql(self._look.schema, messages.BY_ID)
         for some in _chunks(ids, _IDS_AT_ONCE):
-            yield from self._records(sql, {"ids": some, **self._within}, self._message)
+            yield from self._records(MESSAGES, sql, {"ids": some, **self._within}, self._message)
 
     def nodes_of(self, some: Iterable[Run]) -> Batches:
         """The node executions of these runs, with their calls."""
@@ -153,15 +164,39 @@ class Reader:
             row[0] for some in _chunks(ids, _IDS_AT_ONCE) for row in self._look.rows(_THERE, {"ids": some, **within})
         }
 
-    def _records(self, sql: str, parameters: Parameters, record: Callable[[Row], Sequence[Record]]) -> Batches:
+    def tried_again(self) -> tuple[dict[str, datetime], list[str]]:
+        """What is to be read again of what was set aside: runs, of nodes their runs, with when they were made; and
+        messages. What is gone is set aside no longer."""
+        there = {stream: self._there(stream, self.aside.keys(stream)) for stream in DATED if stream != USERS}
+        of_nodes = {row[0] for row in self._look.rows(_RUNS_OF, {"ids": [*there[NODES]]})} if there[NODES] else set()
+        ids = [*there[RUNS], *(of_nodes - set(there[RUNS]))]
+        begun: dict[str, datetime] = dict(self._look.rows(_BEGUN, {"ids": ids}) if ids else ())
+        return begun, there[MESSAGES]
+
+    def _there(self, stream: str, keys: list[str]) -> list[str]:
+        """Which of these rows Dify still has."""
+        if not keys:
+            return []
+        sql = f"SELECT t.id::text FROM {TABLES[stream]} t WHERE t.id = ANY(%(ids)s::uuid[])"
+        found = [row[0] for row in self._look.rows(sql, {"ids": keys})]
+        self.aside.take_up(stream, set(keys) - set(found))
+        return found
+
+    def _records(
+        self, stream: str, sql: str, parameters: Parameters, record: Callable[[Row], Sequence[Record]]
+    ) -> Batches:
         with closing(self._look.batches(sql, parameters)) as fetched:
             for rows in fetched:
                 batch: list[Record] = []
+                read = []
                 for row in rows:
                     try:
                         batch.extend(record(row))
-                    except ShapeError:
+                        read.append(row)
+                    except ShapeError as error:
                         self.failures += 1
+                        self.aside.lay(stream, row, error)
+                self.aside.read(stream, read)
                 yield batch
 
     def _nodes(self, sql: str, parameters: Parameters) -> Batches:
@@ -169,9 +204,16 @@ class Reader:
             for rows in fetched:
                 leaves = nodes.read_nodes(rows, DATABASE, self._now, self._whole)
                 self.failures += len(leaves.unread)
-                self.unread.update(run for run in leaves.unread if run)
+                self.unread.update(row[3] for row, _ in leaves.unread if row[3])
+                self._set_aside(rows, leaves.unread)
                 self._graphs.complete(leaves.records)
                 yield [*leaves.records]
+
+    def _set_aside(self, rows: Sequence[Row], unread: Sequence[tuple[Row, ShapeError]]) -> None:
+        for row, error in unread:
+            self.aside.lay(NODES, row, error)
+        failed = {row[0] for row, _ in unread}
+        self.aside.read(NODES, (row for row in rows if row[0] not in failed))
 
     def _whole(self, ids: list[str]) -> dict[str, tuple[bytes | None, bytes | None]]:
         found = {}

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from collector.errors import StoreError
 from collector.pull.database import Backlog, Reading, pull_database
-from collector.records import App, Dataset, Feedback, Message, Pull, Record, Run, Watermark
+from collector.records import App, Dataset, Feedback, Message, Pull, Record, Run, SetAside, Watermark
 from tests.servers.postgres import Postgres
 
 R = TypeVar("R", bound=Record)
@@ -46,7 +46,9 @@ class World:
         self.now = AFTERWARDS
         self.facts: dict[type[Record], dict[str, Any]] = defaultdict(dict)
         self.marks: dict[str, datetime] = {}
-        self.batches: list[tuple[list[Record], list[Watermark]]] = []
+        self.aside: dict[tuple[str, str], SetAside] = {}
+        self.starts = False  # whether the next pass is the first after a start
+        self.batches: list[tuple[list[Record], list[Watermark | SetAside]]] = []
         self.pulls: list[Pull] = []
         self.putting: list[Record] = []
         self.refusing: Callable[[World], bool] = lambda _: False
@@ -58,7 +60,7 @@ class World:
         )
         return {pull.stream: pull for pull in pulls}
 
-    def put(self, records: list[Record], watermarks: list[Watermark]) -> None:
+    def put(self, records: list[Record], watermarks: list[Watermark | SetAside]) -> None:
         """What the store does, without its rules: the last telling stays."""
         self.putting = records
         if self.refusing(self):
@@ -70,6 +72,11 @@ class World:
                 continue
             self.facts[type(record)][str(record.id)] = record
         for mark in watermarks:
+            if isinstance(mark, SetAside):
+                self.aside.pop((mark.stream, mark.key), None)
+                if mark.problem is not None:
+                    self.aside[mark.stream, mark.key] = mark
+                continue
             assert (mark.source, mark.app_id, mark.origin) == ("database", "", "dify")
             self.marks[mark.stream] = mark.complete_until
 
@@ -90,6 +97,8 @@ class World:
             apps={app.id: app.workspace_id for app in self.all(App) if app.deleted_at is None},
             datasets={one.id: one.workspace_id for one in self.all(Dataset) if one.deleted_at is None},
             ratings=frozenset(one.id for one in self.all(Feedback) if one.rating != "withdrawn"),
+            set_aside=tuple(self.aside.values()),
+            tries_again=self.starts,
         )
 
     def all(self, kind: type[R]) -> list[R]:

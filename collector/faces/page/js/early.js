@@ -1,4 +1,5 @@
-// Before anything is drawn: the theme that was chosen, so that a dark page does not begin with a white flash.
+// Before anything is drawn: the theme that was chosen, else the system's, so that a dark page does not begin with a white
+// flash.
 (() => {
   const named = new URLSearchParams(location.hash.split("?")[1] || "").get("theme");
   let kept = null;
@@ -7,6 +8,7 @@
   } catch {
     kept = null;
   }
-  const theme = named || kept;
-  if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
+  const chosen = named || kept;
+  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  document.documentElement.dataset.theme = chosen === "dark" || chosen === "light" ? chosen : system;
 })();

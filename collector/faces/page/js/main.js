@@ -21,6 +21,7 @@ const REST = 20; // times as long as the last load took is the least between two
 const MOST_KEPT = 60;
 
 const place = document.getElementById("page");
+const darkness = matchMedia("(prefers-color-scheme: dark)"); // of the system
 const kept = new Map(); // what was chosen -> name of a question -> {answer, error}
 let shown = null; // the answers of the last complete view, shown until those of the next are there
 let catalogue = null;
@@ -55,8 +56,7 @@ function render() {
   const page = document.documentElement;
   speak(state.lang);
   page.lang = state.lang === "zh" ? "zh-CN" : "en";
-  if (state.theme === "system") delete page.dataset.theme;
-  else page.dataset.theme = state.theme;
+  page.dataset.theme = state.theme !== "system" ? state.theme : darkness.matches ? "dark" : "light";
   const period = asked(state);
   const view = VIEWS[state.view];
   const answers = kept.get(address(state)) || {};
@@ -232,5 +232,5 @@ function changed() {
 
 onChange(changed);
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : load({ isQuiet: true })));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+darkness.addEventListener("change", draw);
 go({}, { replace: true });
