@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from collector.settings import PREFIX
+from tests.servers import ports
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,10 +55,7 @@ def server() -> Callable[[str], str]:
 @pytest.fixture
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
+    return ports.free_port()
 
 
 @pytest.fixture(autouse=True)

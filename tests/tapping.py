@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from tests.servers.process import free_port as a_port
+from tests.servers.ports import free_port as a_port
 from tests.typing_it import PROGRAM, environment
 
 TOKEN = "an-ingest-token-nobody-may-see"

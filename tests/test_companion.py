@@ -17,8 +17,8 @@ from collector.companion import environment
 from collector.records import FACTS
 from collector.settings.configuration import load_settings
 from collector.store import open_store
+from tests.servers.ports import free_port as a_port
 from tests.servers.process import child, python
-from tests.servers.process import free_port as a_port
 from tests.servers.telling import HEADERS, PATHS, SECRETS, found_in, telling
 from tests.serving import ADMIN_KEY, Serving, a_service
 from tests.typing_it import typed

@@ -20,8 +20,8 @@ from collector import wire
 from collector.records import Record, Request
 from collector.tap.spool_file import SpoolFile
 from tests.conftest import ROOT
+from tests.servers.ports import free_port as a_port
 from tests.servers.process import child, python
-from tests.servers.process import free_port as a_port
 from tests.servers.telling import HEADERS, PATHS, SECRETS, found_in, telling
 from tests.tapping import TOKEN, a_tap
 from tests.typing_it import typed

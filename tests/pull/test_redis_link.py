@@ -15,7 +15,8 @@ from redis import Redis
 
 from collector.errors import Forbidden, SettingsError, Unauthorized, Unavailable
 from collector.pull.redis_link import READ_ONLY_USER, RedisLink, parse_place
-from tests.servers.redis import free_port, running_redis, running_sentinel, stop
+from tests.servers.ports import free_port
+from tests.servers.redis import running_redis, running_sentinel, stop
 
 
 async def ping(url: str, timeout_seconds: float = 5.0) -> object:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.process import free_port
+from tests.servers.ports import free_port
 
 CONFIGURATION = """
 daemon off;

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.nginx import nginx
-from tests.servers.process import free_port
+from tests.servers.ports import free_port
 from tests.tap.http_answer_cases import ANSWERS
 from tests.tap.http_cases import GET, REQUESTS, Case, Fields, Outcome
 from tests.tap.http_smuggling_cases import SMUGGLED

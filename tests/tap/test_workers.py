@@ -18,7 +18,8 @@ from collector.errors import SettingsError
 from collector.settings.written import Address
 from collector.tap.workers import Behind, Plan, listeners, run
 from tests.conftest import ROOT
-from tests.servers.process import Child, child, free_port, python
+from tests.servers.ports import free_port
+from tests.servers.process import Child, child, python
 from tests.tap.streams import message_end, piece, usage, wire
 
 PROGRAM = """
