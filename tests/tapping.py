@@ -6,7 +6,8 @@ import json
 import resource
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,15 @@ def numbers(text: str) -> dict[str, float]:
         if sample.name.startswith(_OURS):
             labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
             found[sample.name.removeprefix(_OURS) + (f"{{{labels}}}" if labels else "")] = sample.value
+    return found
+
+
+def awaited(told: Callable[[], dict[str, float]], is_so: Callable[[dict[str, float]], bool]) -> dict[str, float]:
+    """Numbers, looked at again and again until they are so. AssertionError shows the last."""
+    until = time.monotonic() + 60
+    while not is_so(found := told()):
+        assert time.monotonic() < until, found
+        time.sleep(0.05)
     return found
 
 
