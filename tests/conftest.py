@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from collector.settings import PREFIX
+from tests.servers import ports
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,10 +60,7 @@ def server() -> Callable[[str], str]:
 @pytest.fixture
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
+    return ports.free_port()
 
 
 @pytest.fixture(autouse=True)

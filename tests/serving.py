@@ -19,7 +19,7 @@ import uvicorn
 
 from collector.app import utc_now
 from collector.demo import Faults, World, make_world, simulated_dify
-from tests.servers.process import free_port
+from tests.servers.ports import free_port
 from tests.typing_it import PROGRAM, Said, environment, typed
 
 ADMIN_KEY = "an-admin-key-nobody-may-see"

@@ -6,18 +6,43 @@ import json
 import resource
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
-from tests.servers.process import free_port as a_port
+from tests.servers.ports import free_port as a_port
 from tests.typing_it import PROGRAM, environment
 
 TOKEN = "an-ingest-token-nobody-may-see"
+
+
+_OURS = "dify_metric_tap_"
+
+
+def numbers(text: str) -> dict[str, float]:
+    """What an exposition tells of a tap: by name without our prefix, labels behind it as they are written."""
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    found = {}
+    for sample in samples:
+        if sample.name.startswith(_OURS):
+            labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+            found[sample.name.removeprefix(_OURS) + (f"{{{labels}}}" if labels else "")] = sample.value
+    return found
+
+
+def awaited(told: Callable[[], dict[str, float]], is_so: Callable[[dict[str, float]], bool]) -> dict[str, float]:
+    """Numbers, looked at again and again until they are so. AssertionError shows the last."""
+    until = time.monotonic() + 60
+    while not is_so(found := told()):
+        assert time.monotonic() < until, found
+        time.sleep(0.05)
+    return found
 
 
 @dataclass
@@ -41,9 +66,7 @@ class Tap:
         raise AssertionError(self.words)
 
     def metrics(self) -> dict[str, float]:
-        text = httpx.get(f"{self.admin}/metrics", trust_env=False).text
-        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-        return {name.removeprefix("dify_metric_tap_"): float(value) for name, _, value in lines}
+        return numbers(httpx.get(f"{self.admin}/metrics", trust_env=False, timeout=60).text)
 
     def ask(self, path: str = "/v1/parameters", **how: Any) -> httpx.Response:
         return httpx.post(f"{self.url}{path}", trust_env=False, timeout=60, content=b"{}", **how)

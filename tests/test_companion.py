@@ -17,10 +17,11 @@ from collector.companion import environment
 from collector.records import FACTS
 from collector.settings.configuration import load_settings
 from collector.store import open_store
+from tests.servers.ports import free_port as a_port
 from tests.servers.process import child, python
-from tests.servers.process import free_port as a_port
 from tests.servers.telling import HEADERS, PATHS, SECRETS, found_in, telling
 from tests.serving import ADMIN_KEY, Serving, a_service
+from tests.tapping import awaited, numbers
 from tests.typing_it import typed
 
 TOKEN = "an-ingest-token-nobody-may-see"
@@ -46,15 +47,10 @@ class Beside:
     def metrics(self) -> dict[str, float]:
         said = self.serving.ask("/metrics", self.serving.env.get("DIFY_METRIC_METRICS_TOKEN"))
         assert said.status_code == 200, said.text
-        lines = (line.rpartition(" ") for line in said.text.splitlines())
-        return {name: float(value) for name, _, value in lines if name.startswith("dify_metric_tap_")}
+        return numbers(said.text)
 
     def until(self, is_so: Callable[[dict[str, float]], bool]) -> dict[str, float]:
-        for _ in range(600):
-            if is_so(found := self.metrics()):
-                return found
-            time.sleep(0.1)
-        raise AssertionError(found)
+        return awaited(self.metrics, is_so)
 
     @property
     def pid(self) -> int:
@@ -74,10 +70,11 @@ def beside(tmp_path: Path, free_port: int, upstream: str) -> Iterator[Beside]:
 
 def test_what_its_callers_ask_is_in_the_store_and_its_numbers_are_in_metrics(beside: Beside):
     assert beside.ask("/v1/chat-messages?events=3&rate=500").status_code == 200
-    found = beside.until(lambda found: found.get("dify_metric_tap_delivered_records_total", 0) >= 5)
-    assert found["dify_metric_tap_up"] == 1
-    assert found["dify_metric_tap_streams_total"] == 1
-    assert found["dify_metric_tap_overhead_seconds_count"] >= 1
+    found = beside.until(
+        lambda found: found.get("delivered_records_total", 0) >= 5 and found["overhead_seconds_count"] >= 1
+    )
+    assert found["up"] == 1
+    assert found["streams_total"] == 1
     assert beside.serving.typed("query", "requests,messages,tokens", "--json").json["rows"] == [
         {"requests": 1, "messages": 1, "tokens": 13}
     ]
@@ -95,7 +92,7 @@ def test_a_tap_that_dies_is_replaced(beside: Beside):
         except httpx.TransportError:
             time.sleep(0.1)
     assert beside.pid != dead
-    assert beside.until(lambda found: found["dify_metric_tap_up"] == 1)
+    assert beside.until(lambda found: found["up"] == 1)
     assert beside.serving.end(signal.SIGTERM) == 0
     assert [line["exit"] for line in beside.serving.lines if line["event"].startswith("tap died")] == [-9]
 
@@ -166,7 +163,7 @@ def test_it_may_come_in_where_others_need_a_token(tmp_path: Path, free_port: int
     with a_service(tmp_path, free_port, **env) as serving:
         beside = Beside(serving, port)
         beside.ask()
-        beside.until(lambda found: found.get("dify_metric_tap_delivered_records_total", 0) >= 1)
+        beside.until(lambda found: found.get("delivered_records_total", 0) >= 1)
         stranger = httpx.post(f"{serving.url}/api/v1/ingest", content=b"{}", trust_env=False)
         assert stranger.status_code == 401
         assert serving.end(signal.SIGTERM) == 0
@@ -180,8 +177,8 @@ def test_no_secret_gets_into_store_log_or_metrics(tmp_path: Path, free_port: int
             beside = Beside(serving, port)
             for path in PATHS:
                 beside.ask(f"{path}?q={SECRETS['query string']}", headers=HEADERS, content=SECRETS["prompt"].encode())
-            beside.until(lambda found: found["dify_metric_tap_requests_total"] == len(PATHS))
-            beside.until(lambda found: found["dify_metric_tap_spool_records"] == 0)
+            beside.until(lambda found: found["requests_total"] == len(PATHS))
+            beside.until(lambda found: found["spool_records"] == 0)
             pages = serving.ask("/metrics").text
             assert serving.end(signal.SIGTERM) == 0
     with closing(open_store(serving.store, read_only=True)) as store:

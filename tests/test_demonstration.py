@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from collector.faces.statistics.table import STATISTICS as ALL
+from tests.servers.ports import free_port
 from tests.typing_it import PROGRAM, environment, typed
 
 STATISTICS = [statistic.path for statistic in ALL]
@@ -20,10 +21,7 @@ STATISTICS = [statistic.path for statistic in ALL]
 @pytest.fixture
 def ports() -> tuple[str, str]:
     """Two addresses that nobody listens on."""
-    with socket.socket() as one, socket.socket() as other:
-        for taken in (one, other):
-            taken.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{one.getsockname()[1]}", f"127.0.0.1:{other.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
 
 
 def line_of(ports: tuple[str, str], *more: str) -> list[str]:

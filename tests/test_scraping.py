@@ -14,7 +14,7 @@ from collector.app import Service
 from collector.settings.configuration import load_settings
 from tests.conftest import ROOT
 from tests.faces.test_scraped import listening
-from tests.servers.process import free_port as any_port
+from tests.servers.ports import free_port as any_port
 from tests.servers.prometheus import configured_prometheus
 
 TOKEN = "metrics-" + "k" * 32

@@ -15,6 +15,7 @@ import pytest
 from collector import wire
 from collector.store import open_store
 from tests.builders import a_run, an_app
+from tests.servers.ports import free_port as another_port
 from tests.serving import ADMIN_KEY, Dify, Serving, a_dify, a_service
 from tests.typing_it import CAPTURED, typed
 
@@ -71,11 +72,8 @@ class TestCommandsBesideIt:
             assert f"cannot listen on 127.0.0.1:{quiet.port} (Address already in use); name another" in said.err
             assert "Traceback" not in said.err
 
-    def test_a_second_service_leaves_the_store_to_the_first(self, quiet: Serving, free_port: int):
-        with socket.socket() as other:
-            other.bind(("127.0.0.1", 0))
-            port = other.getsockname()[1]
-        said = quiet.typed("serve", DIFY_METRIC_LISTEN=f"127.0.0.1:{port}")
+    def test_a_second_service_leaves_the_store_to_the_first(self, quiet: Serving):
+        said = quiet.typed("serve", DIFY_METRIC_LISTEN=f"127.0.0.1:{another_port()}")
         assert said.code == 1
         assert f"process {quiet.process.pid} holds the file" in said.err
 

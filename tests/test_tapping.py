@@ -20,10 +20,10 @@ from collector import wire
 from collector.records import Record, Request
 from collector.tap.spool_file import SpoolFile
 from tests.conftest import ROOT
+from tests.servers.ports import free_port as a_port
 from tests.servers.process import child, python
-from tests.servers.process import free_port as a_port
 from tests.servers.telling import HEADERS, PATHS, SECRETS, found_in, telling
-from tests.tapping import TOKEN, a_tap
+from tests.tapping import TOKEN, a_tap, awaited
 from tests.typing_it import typed
 
 HEAVY = {
@@ -105,13 +105,17 @@ def test_what_goes_by_is_delivered(tmp_path: Path, upstream: str, sink: Sink):
     assert [path.name for path in (tmp_path / "spool").iterdir()] == ["spool-0.lock"]
 
 
+def has_settled(found: dict[str, float]) -> bool:
+    """Whether every worker has told of all it was asked, and all of it has arrived."""
+    told = found["requests_total"] >= 20 and found["events_total"] >= 20 * 5 and found["overhead_seconds_count"] >= 1
+    return told and found["delivered_records_total"] == found["records_total"] >= 20 * 5 and not found["spool_records"]
+
+
 def test_it_counts_what_it_does(tmp_path: Path, upstream: str, sink: Sink):
     with a_tap(tmp_path, upstream, sink.url, "--workers", "2") as tap:
         for _ in range(20):
             tap.ask("/v1/chat-messages?events=3&rate=500")
-        found: dict[str, float] = {}
-        while found.get("delivered_records_total", 0) < 20 * 5 or found["requests_total"] < 20:
-            found = tap.metrics()
+        found = awaited(tap.metrics, has_settled)
     assert found["requests_total"] == found["streams_total"] == 20
     assert found["events_total"] == 20 * 5
     assert found["records_total"] == found["delivered_records_total"]
@@ -158,8 +162,7 @@ def test_no_secret_gets_into_spool_log_or_metrics(tmp_path: Path, sink: Sink, mo
         for path in PATHS:
             asked = f"{tap.url}{path}?q={SECRETS['query string']}"
             httpx.post(asked, headers=HEADERS, content=SECRETS["prompt"].encode(), trust_env=False)
-        while tap.metrics()["requests_total"] < len(PATHS):
-            pass
+        awaited(tap.metrics, lambda found: found["requests_total"] == len(PATHS))
         pages = httpx.get(f"{tap.admin}/metrics", trust_env=False).text
         assert tap.end() == 0
     path = tmp_path / "spool" / "spool-0.sqlite"

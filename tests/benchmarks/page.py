@@ -35,7 +35,7 @@ from tests.benchmarks.figure import Figure
 from tests.benchmarks.query import DAYS, MEMORY
 from tests.benchmarks.store import calls
 from tests.page.conftest import ARGUMENTS
-from tests.servers.process import free_port
+from tests.servers.ports import free_port
 from tests.serving import a_service
 
 CHROMIUM = "/usr/bin/chromium"

@@ -16,7 +16,8 @@ from statistics import median
 
 from tests.benchmarks.figure import Figure
 from tests.servers import nginx as peer
-from tests.servers.process import Child, child, cpu_seconds, free_port, python, resident_kb
+from tests.servers.ports import free_port
+from tests.servers.process import Child, child, cpu_seconds, python, resident_kb
 
 ROUNDS = 5
 STREAMS = 1000

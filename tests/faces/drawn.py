@@ -24,7 +24,7 @@ from collector.demo import make_living_world, simulated_dify
 from collector.settings.configuration import load_settings
 from tests.demo.conftest import Clock, at_once
 from tests.faces.as_grafana import filled
-from tests.servers.process import free_port
+from tests.servers.ports import free_port
 from tests.servers.prometheus import Prometheus, backfilled, configured_prometheus
 
 END = datetime(2026, 11, 20, 8, tzinfo=UTC)

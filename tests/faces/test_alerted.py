@@ -14,7 +14,7 @@ from typing import Any
 
 from collector.faces.rules import ALERTS
 from tests.conftest import ROOT
-from tests.servers.process import free_port as any_port
+from tests.servers.ports import free_port as any_port
 from tests.servers.prometheus import configured_prometheus
 
 RULES = ROOT / "dashboards" / "rules"

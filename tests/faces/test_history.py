@@ -19,7 +19,7 @@ from collector.period import Period
 from collector.records import Record
 from collector.store import Store, open_store
 from tests.builders import a_call, a_message, a_run, an_app
-from tests.servers.process import free_port as any_port
+from tests.servers.ports import free_port as any_port
 from tests.servers.prometheus import backfilled, configured_prometheus
 
 DAYS = 30

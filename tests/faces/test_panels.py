@@ -19,7 +19,7 @@ import pytest
 from collector.faces.rules.recorded import RECORDED
 from tests.faces.as_grafana import askings
 from tests.faces.replayed import END, STEPS, openmetrics
-from tests.servers.process import free_port as any_port
+from tests.servers.ports import free_port as any_port
 from tests.servers.prometheus import Prometheus, backfilled, configured_prometheus
 
 ANSWERS = Path(__file__).with_name("answers.json")

@@ -21,7 +21,8 @@ from collector.measures.sources import State
 from collector.period import Period, zone
 from collector.store import Store, open_store
 from tests.builders import NOON, a_call, a_conversation, a_feedback, a_message, a_node, a_run, an_app
-from tests.measures.test_rolled import THOROUGHLY, empty
+from tests.measures.test_rolled import THOROUGHLY
+from tests.store.emptied import empty
 
 SINCE = NOON - timedelta(days=5, hours=3, minutes=7)
 

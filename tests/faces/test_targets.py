@@ -21,7 +21,7 @@ from collector.store import open_store
 from tests.builders import NOON, a_run, an_app
 from tests.demo.conftest import Clock
 from tests.faces.test_scraped import listening
-from tests.servers.process import free_port as any_port
+from tests.servers.ports import free_port as any_port
 from tests.servers.prometheus import Prometheus, configured_prometheus
 from tests.tapping import Tap, a_tap
 

@@ -31,7 +31,7 @@ from tests.demo.conftest import Clock
 from tests.kills.doomed import KILLED, NEVER, Doomed, Moment, drawn, warmed
 from tests.road.way import EVENTFUL
 from tests.road.wire import Site, a_site
-from tests.servers.process import free_port as any_port
+from tests.servers.ports import free_port as any_port
 from tests.servers.prometheus import Prometheus, backfilled, configured_prometheus
 
 BEGIN = datetime.fromisoformat("2026-11-20T00:00:00+00:00")

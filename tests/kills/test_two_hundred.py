@@ -7,7 +7,6 @@ lets the work be done once undisturbed: then the store holds what one holds that
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -30,6 +29,7 @@ from tests.kills.doomed import KILLED, NEVER, Doomed, Moment, drawn, warmed
 from tests.kills.kept import BATCH, ELSEWHERE, Kept, counters, exposed
 from tests.road.way import EVENTFUL, lasting
 from tests.road.wire import Site, a_site
+from tests.servers.ports import free_port
 
 KILLS = 20
 """In each of the ten stories."""
@@ -76,8 +76,7 @@ class Story:
         """A service that is sent batch after batch and scraped in between, until it is killed."""
         moment = drawn(self.rng, 1.5) if self.rng.random() > 0.25 else NEVER
         last = self.rng.randint(1, 8)
-        with socket.create_server(("127.0.0.1", 0)) as door:
-            port = door.getsockname()[1]
+        port = free_port()
         self.doomed.begin(["serve", "--listen", f"127.0.0.1:{port}"], env, moment, self.clock())
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
             ended = threading.Event()

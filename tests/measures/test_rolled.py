@@ -23,6 +23,7 @@ from collector.records import CONSOLE, PortalEvent, PortalValue, Pull, Record, R
 from collector.rollups import ROLLUPS as ALL_ROLLUPS
 from collector.store import Store, open_store
 from tests.builders import NOON, a_call, a_conversation, a_feedback, a_message, a_node, a_run, an_app
+from tests.store.emptied import empty
 
 ZONES = ("UTC", "Asia/Shanghai", "Asia/Kathmandu", "America/Havana")
 FIRST, LAST = datetime(2026, 10, 29, tzinfo=UTC), datetime(2026, 11, 5, tzinfo=UTC)  # Havana changes clocks
@@ -145,14 +146,6 @@ def store(rolling: Store) -> Iterator[Store]:
     empty(rolling)
     yield rolling
     empty(rolling)
-
-
-def empty(store: Store) -> None:
-    for (table,) in store.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal"):
-        if table not in ("schema_version", "milestone", "rollup_kept"):
-            store.rows(f"TRUNCATE {table}")
-    store.rows.memory.now = {}  # type: ignore[attr-defined]
-    store._rollups.prepare(store._writer, read_only=False)  # type: ignore[attr-defined]
 
 
 def both_ways(store: Store, measure: str, **asked: Any) -> tuple[Answer, Answer]:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Playwright, sync_playwright
 
-from tests.servers.process import free_port
+from tests.servers.ports import free_port
 from tests.serving import Dify, Serving, a_dify, a_service
 
 ADMIN = "an-admin-token-nobody-may-see"

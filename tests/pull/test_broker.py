@@ -23,7 +23,8 @@ from collector.pull.queues import UNACKED, UNACKED_INDEX, WORKSPACE_QUEUES
 from collector.pull.redis_link import READ_ONLY_USER
 from collector.records import QueueSample
 from tests.builders import NOON
-from tests.servers.redis import RedisServer, free_port, running_redis, stop
+from tests.servers.ports import free_port
+from tests.servers.redis import RedisServer, running_redis, stop
 
 
 class Dify:

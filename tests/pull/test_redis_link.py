@@ -15,10 +15,11 @@ from redis import Redis
 
 from collector.errors import Forbidden, SettingsError, Unauthorized, Unavailable
 from collector.pull.redis_link import READ_ONLY_USER, RedisLink, parse_place
-from tests.servers.redis import free_port, running_redis, running_sentinel, stop
+from tests.servers.ports import free_port
+from tests.servers.redis import running_redis, running_sentinel, stop
 
 
-async def ping(url: str, timeout_seconds: float = 5.0) -> object:
+async def ping(url: str, timeout_seconds: float = 60.0) -> object:
     async with RedisLink(parse_place(url), timeout_seconds=timeout_seconds) as link:
         (answer,) = await link.ask([("LLEN", "dataset")])
         return answer
@@ -113,8 +114,9 @@ async def test_a_redis_that_never_answers_is_given_up() -> None:
 
 async def test_a_redis_that_is_starting_says_when_to_come_back() -> None:
     async def loading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1 << 10)
+        await reader.readline()
         writer.write(b"-LOADING Redis is loading the dataset in memory\r\n")
+        await reader.read()  # to its end: closing with bytes unread resets the connection
         writer.close()
         await writer.wait_closed()
 

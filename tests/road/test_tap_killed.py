@@ -20,7 +20,8 @@ from urllib.request import urlopen
 import pytest
 
 from collector.store import open_store
-from tests.servers.process import Child, child, free_port, python
+from tests.servers.ports import free_port
+from tests.servers.process import Child, child, python
 
 KILLS = 25
 SAFE_SECONDS = 0.1

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.process import free_port
+from tests.servers.ports import free_port
 
 CONFIGURATION = """
 daemon off;
@@ -92,7 +92,7 @@ def nginx(binary: str, folder: Path, upstream: int, *, core: int | None = None) 
 
 
 def _await(port: int, running: subprocess.Popen[bytes], folder: Path) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         if running.poll() is not None:
             raise RuntimeError(f"nginx did not start: {(folder / 'out.log').read_text()[-500:]}")

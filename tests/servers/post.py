@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.servers.ports import free_port
+
 OK, ERROR, HANG, DROP = "ok", "error", "hang", "drop"
 
 
@@ -135,10 +137,8 @@ def a_post(*, tls: Any = None, wants_sign_in: bool = False, **told: Any) -> Iter
     options: dict[str, Any] = {"authenticator": signed_in, "auth_require_tls": tls is not None}
     if tls is not None:
         options |= {"tls_context": tls, "auth_required": wants_sign_in}
-    controller = Controller(post, hostname="127.0.0.1", port=0, ready_timeout=30, **options)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        controller.port = post.port = free.getsockname()[1]
+    post.port = free_port()
+    controller = Controller(post, hostname="127.0.0.1", port=post.port, ready_timeout=30, **options)
     controller.start()
     try:
         yield post

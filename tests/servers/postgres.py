@@ -13,7 +13,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +21,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from tests.servers.ports import free_port
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "database"
 PASSWORD = "correct-horse-battery"
@@ -118,7 +119,7 @@ def postgres() -> Iterator[Postgres]:
     if os.geteuid() == 0:
         account = pwd.getpwnam("postgres")
         os.chown(directory, account.pw_uid, account.pw_gid)
-    server = Postgres(_binaries(), directory, _free_port())
+    server = Postgres(_binaries(), directory, free_port())
     try:
         server.create()
         server.run()
@@ -189,12 +190,6 @@ def why_missing() -> str | None:
 def _binaries() -> Path:
     newest = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     return newest[-1].parent if newest else Path(str(shutil.which("initdb"))).parent
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _kill(server: Postgres) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.conftest import ROOT
+from tests.servers.ports import free_port as free_port
 
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -96,10 +96,3 @@ def resident_kb(pid: int) -> int:
     with open(f"/proc/{pid}/statm") as statm:
         _, resident, shared, *_ = statm.read().split()
     return (int(resident) - int(shared)) * PAGE_KB
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

@@ -37,10 +37,10 @@ def chunk(event: bytes) -> bytes:
 
 
 class Streaming(asyncio.Protocol):
-    """One connection; the streams of all are served by one ticking clock."""
+    """One connection; the streams of all are served by one ticker."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    def __init__(self, ticker: Ticker) -> None:
+        self.ticker = ticker
         self.held = b""
         self.left = 0
         self.due = 0.0
@@ -65,7 +65,7 @@ class Streaming(asyncio.Protocol):
             if target.startswith(b"/v1/chat-messages?"):
                 self.begin(parse_qs(target.split(b"?", 1)[1]))
             else:
-                self.transport.write(ANSWER % self.clock.date)
+                self.transport.write(ANSWER % self.ticker.date)
 
     def begin(self, asked) -> None:
         self.left = int(asked[b"events"][0])
@@ -76,7 +76,7 @@ class Streaming(asyncio.Protocol):
         self.before, self.after = chunk(pieces).split(STAMP)
         self.last = chunk(wire([message_end(usage(10, self.left), message=message)])) + b"0\r\n\r\n"
         self.transport.write(HEAD + chunk(wire([started(run=run, message=message)])))
-        self.clock.add(self)
+        self.ticker.add(self)
 
     def tick(self) -> None:
         self.left -= 1
@@ -85,7 +85,7 @@ class Streaming(asyncio.Protocol):
             self.transport.write(self.last)
 
 
-class Clock:
+class Ticker:
     """Sends what is due."""
 
     def __init__(self) -> None:
@@ -112,10 +112,10 @@ class Clock:
 
 async def main(port: int) -> None:
     gc.disable()  # a pause of the upstream would be taken for one of the way that is being measured
-    clock = Clock()
-    await asyncio.get_running_loop().create_server(lambda: Streaming(clock), "127.0.0.1", port, backlog=4096)
+    ticker = Ticker()
+    await asyncio.get_running_loop().create_server(lambda: Streaming(ticker), "127.0.0.1", port, backlog=4096)
     print("ready", flush=True)
-    await clock.run()
+    await ticker.run()
 
 
 if __name__ == "__main__":

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.records import CONSOLE, SOURCE_RANK, App, ModelCall, Record, Run, Watermark
-from collector.store import Store, open_store
+from collector.store import Store
 from tests.builders import NOON, a_call, a_run
+from tests.store.emptied import a_store_to_empty
 
 MINUTE = timedelta(minutes=1)
 KEYS = ("one", "two")
 RUN_COLUMNS = ("status", "user_id", "reported_tokens", "created_at", "leaves_known")
 APP_COLUMNS = ("name", "tags", "is_published")
 
+Emptied = Callable[[], Store]
+
 settings.register_profile("store", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 few = settings(settings.get_profile("store"))
+
+
+@pytest.fixture(scope="module")
+def emptied() -> Iterator[Emptied]:
+    with a_store_to_empty() as emptied:
+        yield emptied
 
 
 @st.composite
@@ -94,63 +103,61 @@ def put_in_any_batches(draw: Callable[..., object], store: Store, tellings: Sequ
 
 @few
 @given(st.data(), st.lists(told_runs(), min_size=1, max_size=8))
-def test_one_key_one_row_whoever_tells_what_when(data: st.DataObject, tellings: list[Run]):
-    with closing(open_store(":memory:")) as store:
-        put_in_any_batches(data.draw, store, tellings)
+def test_one_key_one_row_whoever_tells_what_when(emptied: Emptied, data: st.DataObject, tellings: list[Run]):
+    store = emptied()
+    put_in_any_batches(data.draw, store, tellings)
 
-        assert kept(store, "run", RUN_COLUMNS) == expected(tellings, RUN_COLUMNS)
-        sources = {
-            key: max((t for t in tellings if t.id == key), key=believed).source for key in kept(store, "run", ())
-        }
-        assert dict(store.rows("SELECT id, source FROM run")) == sources
+    assert kept(store, "run", RUN_COLUMNS) == expected(tellings, RUN_COLUMNS)
+    sources = {key: max((t for t in tellings if t.id == key), key=believed).source for key in kept(store, "run", ())}
+    assert dict(store.rows("SELECT id, source FROM run")) == sources
 
 
 @few
 @given(st.data(), st.lists(told_apps(), min_size=1, max_size=8))
-def test_what_changes_keeps_its_newest_values(data: st.DataObject, tellings: list[App]):
-    with closing(open_store(":memory:")) as store:
-        put_in_any_batches(data.draw, store, tellings)
+def test_what_changes_keeps_its_newest_values(emptied: Emptied, data: st.DataObject, tellings: list[App]):
+    store = emptied()
+    put_in_any_batches(data.draw, store, tellings)
 
-        assert kept(store, "app", APP_COLUMNS) == expected(tellings, APP_COLUMNS)
+    assert kept(store, "app", APP_COLUMNS) == expected(tellings, APP_COLUMNS)
 
 
 @few
 @given(st.lists(told_runs(), min_size=1, max_size=8))
-def test_putting_twice_changes_nothing(tellings: list[Run]):
-    with closing(open_store(":memory:")) as store:
-        store.put(tellings)
-        before = store.rows("SELECT * FROM run ORDER BY id")
-        again = store.put(tellings)
+def test_putting_twice_changes_nothing(emptied: Emptied, tellings: list[Run]):
+    store = emptied()
+    store.put(tellings)
+    before = store.rows("SELECT * FROM run ORDER BY id")
+    again = store.put(tellings)
 
-        assert (again.new, again.changed) == (0, 0)
-        assert store.rows("SELECT * FROM run ORDER BY id") == before
+    assert (again.new, again.changed) == (0, 0)
+    assert store.rows("SELECT * FROM run ORDER BY id") == before
 
 
 @few
 @given(st.lists(told_runs(), min_size=2, max_size=8))
-def test_a_value_once_known_is_never_blank_again(tellings: list[Run]):
-    with closing(open_store(":memory:")) as store:
-        before: dict[object, tuple[object, ...]] = {}
-        for telling in tellings:
-            store.put([telling])
-            after = kept(store, "run", RUN_COLUMNS)
-            for key, values in before.items():
-                blanked = [was for was, now in zip(values, after[key], strict=True) if was is not None and now is None]
-                assert not blanked
-            before = after
+def test_a_value_once_known_is_never_blank_again(emptied: Emptied, tellings: list[Run]):
+    store = emptied()
+    before: dict[object, tuple[object, ...]] = {}
+    for telling in tellings:
+        store.put([telling])
+        after = kept(store, "run", RUN_COLUMNS)
+        for key, values in before.items():
+            blanked = [was for was, now in zip(values, after[key], strict=True) if was is not None and now is None]
+            assert not blanked
+        before = after
 
 
 @few
 @given(st.lists(st.tuples(st.sampled_from(KEYS), st.integers(-9, 9)), min_size=1))
-def test_watermarks_never_retreat(steps: list[tuple[str, int]]):
-    with closing(open_store(":memory:")) as store:
-        reached: dict[str, datetime] = {}
-        for app, minutes in steps:
-            at = NOON + minutes * MINUTE
-            store.put([], [Watermark(source=CONSOLE, stream="runs", app_id=app, complete_until=at)])
-            reached[app] = max(at, reached.get(app, at))
+def test_watermarks_never_retreat(emptied: Emptied, steps: list[tuple[str, int]]):
+    store = emptied()
+    reached: dict[str, datetime] = {}
+    for app, minutes in steps:
+        at = NOON + minutes * MINUTE
+        store.put([], [Watermark(source=CONSOLE, stream="runs", app_id=app, complete_until=at)])
+        reached[app] = max(at, reached.get(app, at))
 
-            assert store.watermark(CONSOLE, "runs", app) == reached[app]
+        assert store.watermark(CONSOLE, "runs", app) == reached[app]
 
 
 TELLING_OF_RUNS: tuple[Run | ModelCall, ...] = tuple(
@@ -168,13 +175,15 @@ TELLING_OF_RUNS: tuple[Run | ModelCall, ...] = tuple(
 
 @few
 @given(st.data(), st.sets(st.sampled_from(range(len(TELLING_OF_RUNS))), min_size=1))
-def test_an_estimate_stands_exactly_where_nothing_better_is_known(data: st.DataObject, chosen: set[int]):
+def test_an_estimate_stands_exactly_where_nothing_better_is_known(
+    emptied: Emptied, data: st.DataObject, chosen: set[int]
+):
     tellings = [TELLING_OF_RUNS[place] for place in chosen]
-    with closing(open_store(":memory:")) as store:
-        put_in_any_batches(data.draw, store, tellings)
+    store = emptied()
+    put_in_any_batches(data.draw, store, tellings)
 
-        calls = [record for record in tellings if isinstance(record, ModelCall)]
-        ended = {call.run_id for call in calls if not call.is_estimate and call.tokens is not None}
-        ended |= {record.id for record in tellings if isinstance(record, Run) and record.leaves_known}
-        wanted = {call.id for call in calls if not (call.is_estimate and call.run_id in ended)}
-        assert {key for (key,) in store.rows("SELECT id FROM model_call")} == wanted
+    calls = [record for record in tellings if isinstance(record, ModelCall)]
+    ended = {call.run_id for call in calls if not call.is_estimate and call.tokens is not None}
+    ended |= {record.id for record in tellings if isinstance(record, Run) and record.leaves_known}
+    wanted = {call.id for call in calls if not (call.is_estimate and call.run_id in ended)}
+    assert {key for (key,) in store.rows("SELECT id FROM model_call")} == wanted

@@ -185,6 +185,7 @@ ANSWERS = [
         b"HTTP/1.1 101 Up\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
         nginx=Outcome((101,), 1, keeps=False),
         why="RFC 9110 15.2.2: a caller that asked for no other protocol must not be taken into one",
+        hangs=True,
     ),
     Case(
         "fields of the upstream's connection",

@@ -9,23 +9,32 @@ from pathlib import Path
 import pytest
 
 from tests.servers.nginx import nginx
-from tests.servers.process import free_port
+from tests.servers.ports import free_port
 from tests.tap.http_answer_cases import ANSWERS
 from tests.tap.http_cases import GET, REQUESTS, Case, Fields, Outcome
 from tests.tap.http_smuggling_cases import SMUGGLED
-from tests.tap.world import PATIENCE, Asked, Client, relayed, run, saying, serving
+from tests.tap.world import PATIENCE, Asked, Client, relayed, run, saying, serving, until
+
+BRIEFLY = 0.5
 
 CASES = [*REQUESTS, *SMUGGLED, *ANSWERS]
 _BROKEN = (asyncio.IncompleteReadError, ConnectionError, TimeoutError)
 
 
-async def outcome_of(case: Case, port: int, asked: list[Asked], count: int, patience: float = PATIENCE) -> Outcome:
-    """Send a case to a proxy, see its first answers, so many, and what becomes of the connection."""
+async def outcome_of(case: Case, port: int, asked: list[Asked], count: int, *, hangs: Outcome | None = None) -> Outcome:
+    """Send a case to a proxy, see its first answers, so many, and what becomes of the connection.
+
+    `hangs`: what is expected of a proxy that falls silent. What it never says is waited for only briefly.
+    """
+    patience = PATIENCE
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
     await client.send(case.send)
     statuses = []
     is_open = True
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(3 * PATIENCE):
+        if hangs and not hangs.statuses:
+            await until(lambda: len(asked) >= hangs.reached)
+            patience = BRIEFLY
         while is_open and len(statuses) < count:
             try:
                 answer = await client.answer(has_body=case.has_body, patience=patience)
@@ -38,7 +47,7 @@ async def outcome_of(case: Case, port: int, asked: list[Asked], count: int, pati
         if is_open:
             try:
                 await client.send(GET + b"\r\n")
-                answer = await client.answer(has_body=case.has_body, patience=patience)
+                answer = await client.answer(has_body=case.has_body, patience=BRIEFLY if hangs else PATIENCE)
                 is_open = answer.status < 400
             except _BROKEN:
                 is_open = False
@@ -95,7 +104,7 @@ def test_nginx(case: Case, behind: tuple[int, int]):
     async def story() -> Outcome:
         async with serving(script_of(case, asked), port=behind[1]):
             count = len(wanted.statuses) or 1
-            return await outcome_of(case, behind[0], asked, count, patience=1.0 if case.hangs else PATIENCE)
+            return await outcome_of(case, behind[0], asked, count, hangs=wanted if case.hangs else None)
 
     assert run(story()) == wanted
     assert reached(fields, asked) == fields

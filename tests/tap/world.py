@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,13 +17,14 @@ from collector.tap.limits import Limits
 from collector.tap.relay import Relay
 from collector.tap.upstream import Directory, Place, Upstream
 
-PATIENCE = 20.0
+PATIENCE = 30.0
+BEGIN = 1000.0
 T = TypeVar("T")
 
 
 def run(story: Coroutine[Any, Any, T]) -> T:
     """Run a story on the loop the relay runs on."""
-    return uvloop.run(asyncio.wait_for(story, 60))
+    return uvloop.run(asyncio.wait_for(story, 90))
 
 
 @dataclass
@@ -180,13 +180,13 @@ class Client:
 
 
 class Clock:
-    """Seconds that pass when a test says so, beside those that pass anyway."""
+    """Seconds that pass when a test says so, and at no other time: a busy machine ages nobody."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
 
     def __call__(self) -> float:
-        return time.monotonic() + self.ahead
+        return BEGIN + self.ahead
 
 
 @dataclass
