@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
-from typing import Self
+from typing import Any, Self
 
 from collector.errors import QueryError
 from collector.measures.catalogue import CATALOGUE, Catalogue
@@ -33,6 +33,9 @@ MOST_MEASURES, MOST_DIMENSIONS = 200, 10
 BEFORE, CHANGE = "_before", "_change"
 """What is put behind a measure's name: its value in the period compared with, and how much it grew since (0.5: by
 half)."""
+
+BARE: dict[str, Any] = {"order": (), "top": None, "other": False, "totals": False, "after": None, "limit": None}
+"""The parts of a query that shape its answer, all left away."""
 
 
 class Fill(StrEnum):
@@ -163,6 +166,11 @@ class Query:
         return self.include_debug or any(
             dimension.name == "is_debug" for dimension in (*self.by, *(each.dimension for each in self.where))
         )
+
+    @property
+    def as_a_whole(self) -> Query:
+        """The same question about the whole period, split by nothing that may be summed over."""
+        return replace(self, by=(), grain=Grain.NONE, fill=Fill.NONE, include_debug=self.wants_debug, **BARE)
 
     @property
     def sorting(self) -> tuple[Order, ...]:

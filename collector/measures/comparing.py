@@ -6,16 +6,16 @@ step lies beside the first, the second beside the second; days of the week and c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import cast
 
 from collector.measures.answer import Compared
-from collector.measures.ask import BEFORE, CHANGE, Fill, Query
-from collector.measures.groups import BARE, Said, check_steps
+from collector.measures.ask import BARE, BEFORE, CHANGE, Fill, Query
+from collector.measures.groups import Said, check_steps
 from collector.measures.measure import INSTANT, Measure
-from collector.measures.values import Cells, Key, value_of
+from collector.measures.values import Cells, Key, values_of
 from collector.period import FIXED_STEPS, Compare, Grain, floor
 
 
@@ -34,13 +34,18 @@ class Earlier:
         """What an answer says of it."""
         return Compared(compare=cast(Compare, self.query.compare), period=self.query.period, flags=self.flags)
 
-    def beside(self, measure: Measure, key: Key, value: object, cells: Cells) -> dict[str, object]:
-        """The columns of a measure in the row of `key`: `value`, what it was before, and how much it grew."""
-        earlier = self.back(key)
-        is_of_then = earlier is not None and measure.at is not None  # what is of now was never looked at then
-        before = value_of(measure, cast(Key, earlier), cells, self.query, None) if is_of_then else None
-        found = {measure.name: value, measure.name + BEFORE: before}
-        return found if measure.unit == INSTANT else {**found, measure.name + CHANGE: change(value, before)}
+    def beside(
+        self, measure: Measure, keys: Sequence[Key], values: Sequence[object], cells: Sequence[Cells]
+    ) -> dict[str, Sequence[object]]:
+        """The columns of a measure in the rows of `keys`: its values, what they were before, and how much they grew."""
+        were = [self.back(key) if measure.at is not None else None for key in keys]  # what is of now was not looked at
+        known = [(key, each) for key, each in zip(were, cells, strict=True) if key is not None]
+        found = iter(values_of(measure, [key for key, _ in known], [each for _, each in known], self.query, None))
+        before = [None if key is None else next(found) for key in were]
+        columns = {measure.name: values, measure.name + BEFORE: before}
+        if measure.unit == INSTANT:
+            return columns
+        return {**columns, measure.name + CHANGE: [*map(change, values, before)]}
 
 
 def change(value: object, before: object) -> float | None:

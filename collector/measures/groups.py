@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from collector.errors import QueryError
-from collector.measures.ask import Fill, Query
+from collector.measures.ask import BARE, Fill, Query
 from collector.measures.measure import INSTANT, Kind, Measure
 from collector.measures.sql import MOST_GROUPS, leaves
-from collector.measures.values import Cells, Key, value_of
+from collector.measures.values import Cells, Key, values_of
 from collector.period import FIXED_STEPS, Grain
 
 Said: TypeAlias = dict[Key, Cells]
@@ -35,17 +35,14 @@ def biggest(query: Query, said: Said, ask: Callable[[Query], Said]) -> set[Key]:
     first, whole = query.measures[0], replace(query, grain=Grain.NONE, measures=query.measures[:1], **BARE)
     totals = said if query.grain is Grain.NONE else ask(whole)
     by_name = sorted(totals, key=lambda group: [(value is None, str(value)) for value in group])
-    sizes: dict[Key, Any] = {group: value_of(first, group, totals[group], whole, None) for group in by_name}
+    values = values_of(first, by_name, [totals[group] for group in by_name], whole, None)
+    sizes: dict[Key, Any] = dict(zip(by_name, values, strict=True))
     known = sorted((group for group in sizes if sizes[group] is not None), key=lambda group: sizes[group], reverse=True)
     apart = [place for place, dimension in enumerate(query.by) if dimension in first.always_by]
     taken: dict[Key, list[Key]] = {}
     for group in (*known, *(group for group in sizes if sizes[group] is None)):
         taken.setdefault(tuple(group[place] for place in apart), []).append(group)
     return {group for groups in taken.values() for group in groups[: query.top]}
-
-
-BARE: dict[str, Any] = {"order": (), "top": None, "other": False, "totals": False, "after": None, "limit": None}
-"""The parts of a query that shape its answer, all left away."""
 
 
 def only(groups: Container[Key], query: Query, said: Said) -> Said:

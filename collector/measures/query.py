@@ -7,7 +7,7 @@ says what it covers, up to when it is complete, and what a reader should know ab
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import cast
@@ -18,13 +18,13 @@ from collector.measures.ask import BEFORE, CHANGE, Fill, Moment, Order, Query
 from collector.measures.comparing import Earlier, earlier
 from collector.measures.filters import Filter, Match
 from collector.measures.fragments import Facts, qualify
-from collector.measures.groups import BARE, Said, biggest, fill, group_of, only, rest
+from collector.measures.groups import Said, biggest, fill, group_of, only, rest
 from collector.measures.joins import REACHED_UNTIL, WATERMARK_APP, WATERMARK_BETTER
 from collector.measures.paging import following, write_cursor
 from collector.measures.reading import Asking, Rows
 from collector.measures.sources import State
 from collector.measures.still import Extent, remembered, still, whole
-from collector.measures.values import Cells, Key, is_as_said, value_of
+from collector.measures.values import Cells, Key, is_as_said, values_of
 from collector.period import Grain
 from collector.records import (
     Conversation,
@@ -77,8 +77,8 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None, state: State |
 def _run(query: Query, rows: Rows, now: datetime | None, state: State | None) -> Answer:
     asking = Asking(rows, state)
     found = _straight(query, asking) or _found(query, asking, now)
-    whole = replace(query, by=(), grain=Grain.NONE, fill=Fill.NONE, include_debug=query.wants_debug, **BARE)
-    totals = put_in_order(_found(whole, asking, now).rows, whole) if query.totals else None
+    whole = query.as_a_whole if query.totals else None
+    totals = put_in_order(_found(whole, asking, now).rows, whole) if whole else None
     in_order, flags, cursor = following(found.rows, query), found.flags, None
     if query.limit is not None and len(in_order) > query.limit:
         flags["rows_left_out"] = len(in_order) - query.limit
@@ -141,24 +141,28 @@ def _found(query: Query, asking: Asking, now: datetime | None) -> _Found:
 
 
 def _writer(query: Query, before: Earlier | None, now: datetime | None) -> Callable[[Said, Said], list[Row]]:
-    local, keys, has_steps = cache(query.period.local), query.keys, query.grain is not Grain.NONE
-
-    def row(key: Key, cells: Cells, earlier_cells: Cells) -> Row:
-        shown = (local(cast(datetime, key[0])), *key[1:]) if has_steps else key
-        found: Row = dict(zip(keys, shown, strict=True))
-        for measure in query.measures:
-            value = value_of(measure, key, cells, query, now)
-            found |= before.beside(measure, key, value, earlier_cells) if before else {measure.name: value}
-        return found
-
     def written(said: Said, then: Said) -> list[Row]:
         for key in then:
             said.setdefault(key, {})
         if query.fill is not Fill.NONE and query.grain is not Grain.NONE:
             fill(query, said, now)
-        return [row(key, cells, then.get(key, {})) for key, cells in said.items()]
+        keys, cells, earlier_cells = [*said], [*said.values()], [then.get(key, {}) for key in said]
+        columns: dict[str, Sequence[object]] = dict.fromkeys(query.keys, ())
+        columns.update(zip(query.keys, zip(*_shown(query, keys), strict=True), strict=False))
+        for measure in query.measures:
+            values = values_of(measure, keys, cells, query, now)
+            columns |= before.beside(measure, keys, values, earlier_cells) if before else {measure.name: values}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     return written
+
+
+def _shown(query: Query, keys: list[Key]) -> list[Key]:
+    """Keys as answers show them: steps in local time."""
+    if query.grain is Grain.NONE:
+        return keys
+    local = cache(query.period.local)
+    return [(local(cast(datetime, step)), *others) for step, *others in keys]
 
 
 def _units(query: Query) -> dict[str, str]:

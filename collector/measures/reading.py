@@ -44,6 +44,9 @@ class Asking:
         statements = self._compiled(query)
         for statement in statements:
             fetched, numbers = self._fetched(statement), width + len(statement.measures)
+            if not statement.measures:
+                _count_flags(statement, fetched, flags)
+                continue
             keys = [row[:width] for row in fetched]
             if query.grain is not Grain.NONE:
                 keys = [(start_of(step), *others) for step, *others in keys]
@@ -58,7 +61,7 @@ class Asking:
             else:
                 for key, row in zip(keys, fetched, strict=True):
                     _take(statement, row[width:numbers], said.setdefault(key, {}))
-            _count_flags(statement, fetched, numbers, flags)
+            _count_flags(statement, fetched, flags)
         if gone := _gone(statements, self._state):
             flags[FACTS_REMOVED] = gone
         return said, flags
@@ -66,14 +69,18 @@ class Asking:
     def lines(self, query: Query) -> tuple[list[tuple[object, ...]], dict[str, int]] | None:
         """The same as lines of step, dimensions and measures, where one statement says all of it; else None."""
         statements, width, start_of = self._compiled(query), len(query.keys), cache(partial(_step_start, query))
-        if len(statements) != 1 or [*statements[0].measures] != [(measure,) for measure in query.measures]:
+        measured = [each for each in statements if each.measures]
+        if len(measured) != 1 or [*measured[0].measures] != [(measure,) for measure in query.measures]:
             return None
-        (statement,) = statements
-        if not statement.is_plain:
+        if not measured[0].is_plain:
             return None
         flags: dict[str, int] = {}
-        fetched, numbers = self._fetched(statement), width + len(query.measures)
-        _count_flags(statement, fetched, numbers, flags)
+        fetched: list[tuple[object, ...]] = []
+        numbers = width + len(query.measures)
+        for statement in statements:
+            rows = self._fetched(statement)
+            _count_flags(statement, rows, flags)
+            fetched = rows if statement.measures else fetched
         if gone := _gone(statements, self._state):
             flags[FACTS_REMOVED] = gone
         if query.grain is Grain.NONE:
@@ -104,11 +111,9 @@ class Asking:
         return fetched
 
 
-def _count_flags(
-    statement: Statement, fetched: Sequence[tuple[object, ...]], place: int, flags: dict[str, int]
-) -> None:
-    """Add how many rows each flag of a statement concerns; they stand behind its numbers."""
-    for at, flag in enumerate(statement.flags, place):
+def _count_flags(statement: Statement, fetched: Sequence[tuple[object, ...]], flags: dict[str, int]) -> None:
+    """Add how many rows each flag of a statement concerns; they are its last columns."""
+    for at, flag in enumerate(statement.flags, -len(statement.flags)):
         if how_many := sum(cast(int, row[at]) for row in fetched if row[at]):
             flags[flag.name] = flags.get(flag.name, 0) + how_many
 

@@ -189,7 +189,12 @@ def _summed(
     query: Query,
     state: State,
 ) -> Statement | None:
-    """One statement over all sources, with a row wherever one of `rows_of` has one; None where no rollup serves it."""
+    """One statement over all sources, with a row wherever one of `rows_of` has one; None where no rollup serves it.
+
+    Without measures it is one row, of flags.
+    """
+    if not measures:
+        query = query.as_a_whole
     pieces, joins = Pieces(rollup, query), [join for measure in rows_of for join in measure.joins]
     places = sources(query, rollup, tuple(Level), state)
     kept = kept_of(rollup)

@@ -47,8 +47,8 @@ class Statement:
     """SQL with its named parameters, and what its columns are.
 
     In order: the step if the query has a grain, its dimensions, one column per tuple of `measures` (several quantiles
-    share one, as a list), one count per flag. `reads` says of which tables it reads facts themselves, and from when on
-    until when; `is_rolled` whether it reads rollups too.
+    share one, as a list), one count per flag; of a statement without measures one row of counts alone. `reads` says of
+    which tables it reads facts themselves, and from when on until when; `is_rolled` whether it reads rollups too.
     """
 
     sql: str

@@ -1,14 +1,16 @@
-"""The value of one measure in one row: what the database said, or what follows from it.
+"""The values of one measure in all rows: what the database said, or what follows from it.
 
-What comes in are the cells of a row; what goes out is an int, float, Decimal, instant or None (not known). Ratios and
-rates are divided here, after everything has been summed.
+What comes in are the cells of the rows; what goes out are ints, floats, Decimals, instants or None (not known). Ratios
+and rates are divided here, after everything has been summed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import TypeAlias, cast
+from functools import cache, partial
+from typing import Any, TypeAlias, cast
 
 from collector.measures.ask import Query
 from collector.measures.measure import INSTANT, Kind, Measure, Rounding
@@ -26,22 +28,29 @@ def is_as_said(measure: Measure) -> bool:
     return measure.kind not in (Kind.RATIO, Kind.MEAN, Kind.RATE) and measure.unit != INSTANT
 
 
-def value_of(measure: Measure, key: Key, cells: Cells, query: Query, now: datetime | None) -> object:
-    """The value of a measure in the row of `key`. `now`: time after it does not thin out a rate."""
+def values_of(
+    measure: Measure, keys: Sequence[Key], cells: Sequence[Cells], query: Query, now: datetime | None
+) -> list[Any]:
+    """The values of a measure in the rows of `keys`. `now`: time after it does not thin out a rate."""
     match measure.kind:
         case Kind.RATIO:
-            above, below = (value_of(part, key, cells, query, now) for part in measure.parts)
-            return _ratio(measure, above, below)
-        case Kind.MEAN:
-            found = cells.get(measure)
-            return None if found is None else _rounded(cast(float, found) * measure.scale, measure.rounding)
+            above, below = (values_of(part, keys, cells, query, now) for part in measure.parts)
+            return [_ratio(measure, *pair) for pair in zip(above, below, strict=True)]
         case Kind.RATE:
-            return _divided(value_of(measure.parts[0], key, cells, query, now), _seconds(key, query, now))
+            seconds = cache(partial(_seconds, query, now))
+            counted = values_of(measure.parts[0], keys, cells, query, now)
+            steps = [key[0] for key in keys] if query.grain is not Grain.NONE else [None] * len(keys)
+            return [_divided(above, seconds(step)) for above, step in zip(counted, steps, strict=True)]
+        case Kind.MEAN:
+            means = [each.get(measure) for each in cells]
+            scale, rounding = measure.scale, measure.rounding
+            return [None if mean is None else _rounded(cast(float, mean) * scale, rounding) for mean in means]
         case Kind.LATEST | Kind.EARLIEST | Kind.SNAPSHOT if measure.unit == INSTANT:
-            at = cells.get(measure)
-            return query.period.local(at) if isinstance(at, datetime) else None
+            instants = [each.get(measure) for each in cells]
+            return [query.period.local(at) if isinstance(at, datetime) else None for at in instants]
         case _:
-            return cells[measure] if measure in cells else _of_nothing(measure, key, query)
+            rows = zip(keys, cells, strict=True)
+            return [each[measure] if measure in each else _of_nothing(measure, key, query) for key, each in rows]
 
 
 def _ratio(measure: Measure, above: object, below: object) -> float | None:
@@ -81,11 +90,11 @@ def _of_nothing(measure: Measure, key: Key, query: Query) -> object:
     return 0.0 if measure.unit == "seconds" else 0
 
 
-def _seconds(key: Key, query: Query, now: datetime | None) -> float:
-    """How much of the row's step lies inside the period, and has passed; 0 where none has."""
+def _seconds(query: Query, now: datetime | None, step: object) -> float:
+    """How much of a step lies inside the period, and has passed; 0 where none has."""
     start, end = query.period.start, query.period.end
     if query.grain is not Grain.NONE:
-        step = cast(datetime, key[0])
-        start, end = max(start, step), min(end, after(step, query.grain, query.period.zone))
+        began = cast(datetime, step)
+        start, end = max(start, began), min(end, after(began, query.grain, query.period.zone))
     end = min(end, now) if now else end
     return max((end - start).total_seconds(), 0.0)
