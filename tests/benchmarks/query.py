@@ -29,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -106,7 +107,7 @@ def _compare(connection: psycopg.Connection, store: Store, name: str, rounds: in
         sides: dict[str, Callable[[], object]] = {
             "theirs": partial(_rows, connection, statistic.of_all, days),
             "ours": partial(run, every, store.rows),
-            "facts": partial(run, every, store.rows, state=State()),
+            "facts": partial(run, every, store.rows, state=replace(State.of(store.rows), kept=frozenset())),
             "their one": partial(_rows, connection, statistic.of_one, {**days, "app": app}),
             "our one": partial(run, one, store.rows),
         }
