@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks [WORD]`: run all benchmarks, or those whose module or figures hold the word.
 
-Every module of this folder but `figure` and `table` is one. It is run in a process of its own, with
+Every module of this folder but those of NO_BENCHMARKS is one. It is run in a process of its own, with
 `python -m tests.benchmarks.<name>`, and its `figure` lines are kept in results.json beside the machine and the versions
 they were measured with; the table of the README is made anew. A module that fails keeps its older figures, and makes
 the whole fail in the end.
@@ -23,7 +23,7 @@ from tests.benchmarks.figure import Figure, parse
 from tests.benchmarks.table import with_table
 
 HERE = Path(__file__).parent
-NO_BENCHMARKS = {"__init__", "__main__", "figure", "table"}
+NO_BENCHMARKS = {"__init__", "__main__", "dify_site", "figure", "table"}
 
 COMPARED = ("duckdb", "fastapi", "httptools", "httpx", "httpx-sse", "msgspec", "prometheus-client", "pyarrow", "uvloop")
 """Distributions whose version a figure depends on."""
