@@ -78,7 +78,7 @@ def test_options_it_names_are_those_of_ingest():
     assert {name for name in NAMED if name.startswith("--")} <= options
 
 
-OF_NO_ROLE = {"/console/api", "/v1", "/metrics", endpoints.SERVICE_FEEDBACK}
+OF_NO_ROLE = {"/console/api", "/v1", "/metrics", "/api/v1/set-aside", endpoints.SERVICE_FEEDBACK}
 
 
 def test_it_says_which_role_each_endpoint_takes():
