@@ -33,8 +33,14 @@ _COST = f"coalesce(reported_cost, CASE WHEN source <> 'database' AND {_TOKENS} =
 """Where nothing was spent Dify wrote a price of zero, which the console does not tell."""
 _LATENCY = "coalesce(latency_seconds, 0)"
 _TALKING = f"{COUNTED_MESSAGE} AND app.mode IN ('chat', 'agent-chat', 'advanced-chat')"
-_SESSION = f"{_TALKING} AND (created_at IS NULL OR created_at >= $since - INTERVAL 1 DAY)"
-"""No message is older than its conversation; saying so keeps the question from reading those of all history."""
+_SESSION = (
+    f"CASE WHEN conversation.id IS NOT NULL THEN {_TALKING} END "
+    "AND (created_at IS NULL OR created_at >= $since - INTERVAL 1 DAY)"
+)
+"""No message is older than its conversation; saying so keeps the question from reading those of all history. What else
+is asked of messages is asked when they have met their conversations: asked before, it misleads the engine about which
+of the two are fewer.
+"""
 _COMPLETION = f"{COUNTED_MESSAGE} AND app.mode = 'completion'"
 _WORKFLOW = f"{COUNTED_RUN} AND app.mode = 'workflow'"
 

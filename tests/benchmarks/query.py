@@ -98,8 +98,7 @@ def _compare(connection: psycopg.Connection, store: Store, name: str, rounds: in
     period = Period(END - timedelta(days=30, hours=8), END - timedelta(hours=8), zone(ZONE))
     days = {"tz": ZONE, "start": period.start.replace(tzinfo=None), "end": period.end.replace(tzinfo=None)}
     its_apps = apps(connection, statistic.mode)
-    of_mode = [f"app_mode:{statistic.mode}"] if statistic.mode else []
-    every = Query.of(statistic.measures, period=period, grain="day", by="app", where=of_mode)
+    every = Query.of(statistic.measures, period=period, grain="day", by="app")
     took: dict[str, list[float]] = {side: [] for side in ("theirs", "ours", "facts", "their one", "our one")}
     for number in range(rounds + 1):
         app = its_apps[number % len(its_apps)]

@@ -22,7 +22,7 @@ LEFT JOIN app ON app.id = message.app_id
 WHERE conversation.created_at >= $since
   AND conversation.created_at < $until
   AND message.is_debug IS NOT TRUE
-  AND (CASE WHEN message.invoke_from IS NOT NULL THEN message.invoke_from <> 'debugger' WHEN message.source = 'database' THEN FALSE ELSE message.is_debug IS NOT TRUE END AND app.mode IN ('chat', 'agent-chat', 'advanced-chat') AND (message.created_at IS NULL OR message.created_at >= $since - INTERVAL 1 DAY))
+  AND (CASE WHEN conversation.id IS NOT NULL THEN CASE WHEN message.invoke_from IS NOT NULL THEN message.invoke_from <> 'debugger' WHEN message.source = 'database' THEN FALSE ELSE message.is_debug IS NOT TRUE END AND app.mode IN ('chat', 'agent-chat', 'advanced-chat') END AND (message.created_at IS NULL OR message.created_at >= $since - INTERVAL 1 DAY))
 GROUP BY 1
 LIMIT 200001;
 -- $offset_0 = 0
