@@ -15,7 +15,8 @@ from collector.measures.answer import Compared
 from collector.measures.ask import BARE, BEFORE, CHANGE, Fill, Query
 from collector.measures.groups import Said, check_steps
 from collector.measures.measure import INSTANT, Measure
-from collector.measures.values import Cells, Key, values_of
+from collector.measures.sql import leaves
+from collector.measures.values import Cells, Key, columns_of, values_of
 from collector.period import FIXED_STEPS, Compare, Grain, floor
 
 
@@ -40,12 +41,13 @@ class Earlier:
         """The columns of a measure in the rows of `keys`: its values, what they were before, and how much they grew."""
         were = [self.back(key) if measure.at is not None else None for key in keys]  # what is of now was not looked at
         known = [(key, each) for key, each in zip(were, cells, strict=True) if key is not None]
-        found = iter(values_of(measure, [key for key, _ in known], [each for _, each in known], self.query, None))
+        columns = columns_of(leaves([measure]), [each for _, each in known])
+        found = iter(values_of(measure, [key for key, _ in known], columns, self.query, None))
         before = [None if key is None else next(found) for key in were]
-        columns = {measure.name: values, measure.name + BEFORE: before}
+        beside = {measure.name: values, measure.name + BEFORE: before}
         if measure.unit == INSTANT:
-            return columns
-        return {**columns, measure.name + CHANGE: [*map(change, values, before)]}
+            return beside
+        return {**beside, measure.name + CHANGE: [*map(change, values, before)]}
 
 
 def change(value: object, before: object) -> float | None:

@@ -15,7 +15,7 @@ from collector.errors import QueryError
 from collector.measures.ask import BARE, Fill, Query
 from collector.measures.measure import INSTANT, Kind, Measure
 from collector.measures.sql import MOST_GROUPS, leaves
-from collector.measures.values import Cells, Key, values_of
+from collector.measures.values import Cells, Key, columns_of, values_of
 from collector.period import FIXED_STEPS, Grain
 
 Said: TypeAlias = dict[Key, Cells]
@@ -35,7 +35,8 @@ def biggest(query: Query, said: Said, ask: Callable[[Query], Said]) -> set[Key]:
     first, whole = query.measures[0], replace(query, grain=Grain.NONE, measures=query.measures[:1], **BARE)
     totals = said if query.grain is Grain.NONE else ask(whole)
     by_name = sorted(totals, key=lambda group: [(value is None, str(value)) for value in group])
-    values = values_of(first, by_name, [totals[group] for group in by_name], whole, None)
+    columns = columns_of(leaves([first]), [totals[group] for group in by_name])
+    values = values_of(first, by_name, columns, whole, None)
     sizes: dict[Key, Any] = dict(zip(by_name, values, strict=True))
     known = sorted((group for group in sizes if sizes[group] is not None), key=lambda group: sizes[group], reverse=True)
     apart = [place for place, dimension in enumerate(query.by) if dimension in first.always_by]

@@ -23,8 +23,9 @@ from collector.measures.joins import REACHED_UNTIL, WATERMARK_APP, WATERMARK_BET
 from collector.measures.paging import following, write_cursor
 from collector.measures.reading import Asking, Rows
 from collector.measures.sources import State
+from collector.measures.sql import leaves
 from collector.measures.still import Extent, remembered, still, whole
-from collector.measures.values import Cells, Key, is_as_said, values_of
+from collector.measures.values import Cells, Key, columns_of, values_of
 from collector.period import Grain
 from collector.records import (
     Conversation,
@@ -76,7 +77,7 @@ def run(query: Query, rows: Rows, *, now: datetime | None = None, state: State |
 
 def _run(query: Query, rows: Rows, now: datetime | None, state: State | None) -> Answer:
     asking = Asking(rows, state)
-    found = _straight(query, asking) or _found(query, asking, now)
+    found = _straight(query, asking, now) or _found(query, asking, now)
     whole = query.as_a_whole if query.totals else None
     totals = put_in_order(_found(whole, asking, now).rows, whole) if whole else None
     in_order, flags, cursor = following(found.rows, query), found.flags, None
@@ -112,16 +113,15 @@ class _Found:
     earlier: Earlier | None
 
 
-def _straight(query: Query, asking: Asking) -> _Found | None:
-    """What one statement says as it stands: nothing to divide, to set beside, to fill or to cut. None of others."""
-    is_bare = query.compare is None and query.top is None and query.fill is Fill.NONE
-    if not is_bare or not all(map(is_as_said, query.measures)):
+def _straight(query: Query, asking: Asking, now: datetime | None) -> _Found | None:
+    """What the database says, with nothing to set beside, to fill or to cut; None where there is any of it."""
+    if query.compare is not None or query.top is not None or query.fill is not Fill.NONE:
         return None
-    if (told := asking.lines(query)) is None:
+    if (told := asking.columns(query)) is None:
         return None
-    lines, flags = told
-    columns = (*query.keys, *query.numbers)
-    return _Found([dict(zip(columns, line, strict=True)) for line in lines], [], flags, None)
+    keys, columns, flags = told
+    values = {measure.name: values_of(measure, keys, columns, query, now) for measure in query.measures}
+    return _Found(_rows(query, keys, values), [], flags, None)
 
 
 def _found(query: Query, asking: Asking, now: datetime | None) -> _Found:
@@ -141,28 +141,32 @@ def _found(query: Query, asking: Asking, now: datetime | None) -> _Found:
 
 
 def _writer(query: Query, before: Earlier | None, now: datetime | None) -> Callable[[Said, Said], list[Row]]:
+    measures = leaves(query.measures)
+
     def written(said: Said, then: Said) -> list[Row]:
         for key in then:
             said.setdefault(key, {})
         if query.fill is not Fill.NONE and query.grain is not Grain.NONE:
             fill(query, said, now)
-        keys, cells, earlier_cells = [*said], [*said.values()], [then.get(key, {}) for key in said]
-        columns: dict[str, Sequence[object]] = dict.fromkeys(query.keys, ())
-        columns.update(zip(query.keys, zip(*_shown(query, keys), strict=True), strict=False))
+        keys, columns = [*said], columns_of(measures, said.values())
+        earlier_cells = [then.get(key, {}) for key in said]
+        values: dict[str, Sequence[object]] = {}
         for measure in query.measures:
-            values = values_of(measure, keys, cells, query, now)
-            columns |= before.beside(measure, keys, values, earlier_cells) if before else {measure.name: values}
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+            found = values_of(measure, keys, columns, query, now)
+            values |= before.beside(measure, keys, found, earlier_cells) if before else {measure.name: found}
+        return _rows(query, keys, values)
 
     return written
 
 
-def _shown(query: Query, keys: list[Key]) -> list[Key]:
-    """Keys as answers show them: steps in local time."""
-    if query.grain is Grain.NONE:
-        return keys
-    local = cache(query.period.local)
-    return [(local(cast(datetime, step)), *others) for step, *others in keys]
+def _rows(query: Query, keys: Sequence[Key], values: Mapping[str, Sequence[object]]) -> list[Row]:
+    """Rows as answers show them: steps in local time, then dimensions and values."""
+    names = (*query.keys, *values)
+    if query.grain is not Grain.NONE:
+        local = cache(query.period.local)
+        keys = [(local(cast(datetime, key[0])), *key[1:]) for key in keys]
+    lines = zip(keys, zip(*values.values(), strict=True), strict=True)
+    return [dict(zip(names, (*key, *numbers), strict=True)) for key, numbers in lines]
 
 
 def _units(query: Query) -> dict[str, str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import cache, partial
+from itertools import count
+from operator import eq
 from typing import cast
 
 from collector.errors import QueryError
@@ -19,7 +21,7 @@ from collector.measures.rolled import compile_rolled
 from collector.measures.sources import State
 from collector.measures.sql import MOST_GROUPS, Statement, tables_read
 from collector.measures.still import Rows as Rows
-from collector.measures.values import Cells
+from collector.measures.values import UNSAID, Cells, Columns, Key
 from collector.period import FIXED_STEPS, Grain
 
 FACTS_REMOVED = "facts_removed"
@@ -66,27 +68,32 @@ class Asking:
             flags[FACTS_REMOVED] = gone
         return said, flags
 
-    def lines(self, query: Query) -> tuple[list[tuple[object, ...]], dict[str, int]] | None:
-        """The same as lines of step, dimensions and measures, where one statement says all of it; else None."""
-        statements, width, start_of = self._compiled(query), len(query.keys), cache(partial(_step_start, query))
-        measured = [each for each in statements if each.measures]
-        if len(measured) != 1 or [*measured[0].measures] != [(measure,) for measure in query.measures]:
+    def columns(self, query: Query) -> tuple[list[Key], Columns, dict[str, int]] | None:
+        """The same as columns: what each measure is for each key, UNSAID where nothing is said of it. None where a
+        number stands for several measures.
+        """
+        statements = self._compiled(query)
+        if not all(each.is_plain for each in statements):
             return None
-        if not measured[0].is_plain:
-            return None
+        width, places = len(query.keys), dict[Key, int]()
+        columns: Columns = {}
         flags: dict[str, int] = {}
-        fetched: list[tuple[object, ...]] = []
-        numbers = width + len(query.measures)
         for statement in statements:
-            rows = self._fetched(statement)
-            _count_flags(statement, rows, flags)
-            fetched = rows if statement.measures else fetched
+            fetched = self._fetched(statement)
+            _count_flags(statement, fetched, flags)
+            if not statement.measures:
+                continue
+            at = [places.setdefault(row[:width], len(places)) for row in fetched]
+            for number, (measure,) in enumerate(statement.measures, width):
+                columns[measure] = _placed(at, [row[number] for row in fetched])
         if gone := _gone(statements, self._state):
             flags[FACTS_REMOVED] = gone
+        for column in columns.values():
+            column += [UNSAID] * (len(places) - len(column))
         if query.grain is Grain.NONE:
-            return [row[:numbers] for row in fetched], flags
-        local = cache(lambda step: query.period.local(start_of(step)))
-        return [(local(row[0]), *row[1:numbers]) for row in fetched], flags
+            return [*places], columns, flags
+        start_of = cache(partial(_step_start, query))
+        return [(start_of(key[0]), *key[1:]) for key in places], columns, flags
 
     @property
     def read_from(self) -> str:
@@ -109,6 +116,16 @@ class Asking:
                 remedy="take a coarser grain, fewer dimensions, a shorter period, or a filter (where)",
             )
         return fetched
+
+
+def _placed(at: Sequence[int], values: list[object]) -> list[object]:
+    """Values at their places, UNSAID between them."""
+    if all(map(eq, at, count())):
+        return values
+    found = [UNSAID] * (max(at, default=-1) + 1)
+    for place, value in zip(at, values, strict=True):
+        found[place] = value
+    return found
 
 
 def _count_flags(statement: Statement, fetched: Sequence[tuple[object, ...]], flags: dict[str, int]) -> None:

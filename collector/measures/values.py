@@ -6,11 +6,11 @@ and rates are divided here, after everything has been summed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache, partial
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from collector.measures.ask import Query
 from collector.measures.measure import INSTANT, Kind, Measure, Rounding
@@ -23,34 +23,39 @@ Cells: TypeAlias = dict[Measure, object]
 """What the database said about one key."""
 
 
-def is_as_said(measure: Measure) -> bool:
-    """Whether its value is what the database said, nothing more."""
-    return measure.kind not in (Kind.RATIO, Kind.MEAN, Kind.RATE) and measure.unit != INSTANT
+Columns: TypeAlias = dict[Measure, list[object]]
+"""What the database said of each measure, in the order of keys; UNSAID where it said nothing."""
+
+UNSAID: Final = object()
 
 
-def values_of(
-    measure: Measure, keys: Sequence[Key], cells: Sequence[Cells], query: Query, now: datetime | None
-) -> list[Any]:
+def columns_of(measures: Iterable[Measure], cells: Iterable[Cells]) -> Columns:
+    """Cells by measure; `measures` are those that the database works out."""
+    return {measure: [each.get(measure, UNSAID) for each in cells] for measure in measures}
+
+
+def values_of(measure: Measure, keys: Sequence[Key], columns: Columns, query: Query, now: datetime | None) -> list[Any]:
     """The values of a measure in the rows of `keys`. `now`: time after it does not thin out a rate."""
     match measure.kind:
         case Kind.RATIO:
-            above, below = (values_of(part, keys, cells, query, now) for part in measure.parts)
+            above, below = (values_of(part, keys, columns, query, now) for part in measure.parts)
             return [_ratio(measure, *pair) for pair in zip(above, below, strict=True)]
         case Kind.RATE:
             seconds = cache(partial(_seconds, query, now))
-            counted = values_of(measure.parts[0], keys, cells, query, now)
+            counted = values_of(measure.parts[0], keys, columns, query, now)
             steps = [key[0] for key in keys] if query.grain is not Grain.NONE else [None] * len(keys)
             return [_divided(above, seconds(step)) for above, step in zip(counted, steps, strict=True)]
+    said = columns.get(measure) or [UNSAID] * len(keys)
+    match measure.kind:
         case Kind.MEAN:
-            means = [each.get(measure) for each in cells]
             scale, rounding = measure.scale, measure.rounding
-            return [None if mean is None else _rounded(cast(float, mean) * scale, rounding) for mean in means]
+            means = [None if mean is UNSAID else cast("float | None", mean) for mean in said]
+            return [None if mean is None else _rounded(mean * scale, rounding) for mean in means]
         case Kind.LATEST | Kind.EARLIEST | Kind.SNAPSHOT if measure.unit == INSTANT:
-            instants = [each.get(measure) for each in cells]
-            return [query.period.local(at) if isinstance(at, datetime) else None for at in instants]
+            return [query.period.local(at) if isinstance(at, datetime) else None for at in said]
         case _:
-            rows = zip(keys, cells, strict=True)
-            return [each[measure] if measure in each else _of_nothing(measure, key, query) for key, each in rows]
+            known = zip(keys, said, strict=True)
+            return [_of_nothing(measure, key, query) if value is UNSAID else value for key, value in known]
 
 
 def _ratio(measure: Measure, above: object, below: object) -> float | None:
