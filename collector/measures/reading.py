@@ -6,7 +6,7 @@ database said of each key, how many facts each flag concerns, and where all of i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import cache, partial
 from itertools import count
@@ -43,12 +43,8 @@ class Asking:
         said: Said = {}
         flags: dict[str, int] = {}
         width, start_of = len(query.keys), cache(partial(_step_start, query))
-        statements = self._compiled(query)
-        for statement in statements:
-            fetched, numbers = self._fetched(statement), width + len(statement.measures)
-            if not statement.measures:
-                _count_flags(statement, fetched, flags)
-                continue
+        for statement, fetched in self._told(query, flags):
+            numbers = width + len(statement.measures)
             keys = [row[:width] for row in fetched]
             if query.grain is not Grain.NONE:
                 keys = [(start_of(step), *others) for step, *others in keys]
@@ -63,31 +59,21 @@ class Asking:
             else:
                 for key, row in zip(keys, fetched, strict=True):
                     _take(statement, row[width:numbers], said.setdefault(key, {}))
-            _count_flags(statement, fetched, flags)
-        if gone := _gone(statements, self._state):
-            flags[FACTS_REMOVED] = gone
         return said, flags
 
     def columns(self, query: Query) -> tuple[list[Key], Columns, dict[str, int]] | None:
         """The same as columns: what each measure is for each key, UNSAID where nothing is said of it. None where a
         number stands for several measures.
         """
-        statements = self._compiled(query)
-        if not all(each.is_plain for each in statements):
+        if not all(each.is_plain for each in self._compiled(query)):
             return None
         width, places = len(query.keys), dict[Key, int]()
         columns: Columns = {}
         flags: dict[str, int] = {}
-        for statement in statements:
-            fetched = self._fetched(statement)
-            _count_flags(statement, fetched, flags)
-            if not statement.measures:
-                continue
+        for statement, fetched in self._told(query, flags):
             at = [places.setdefault(row[:width], len(places)) for row in fetched]
             for number, (measure,) in enumerate(statement.measures, width):
                 columns[measure] = _placed(at, [row[number] for row in fetched])
-        if gone := _gone(statements, self._state):
-            flags[FACTS_REMOVED] = gone
         for column in columns.values():
             column += [UNSAID] * (len(places) - len(column))
         if query.grain is Grain.NONE:
@@ -99,6 +85,17 @@ class Asking:
     def read_from(self) -> str:
         """Where all of it was read: rollups, facts, or both."""
         return BOTH if len(self._places) > 1 else next(iter(self._places), FACTS)
+
+    def _told(self, query: Query, flags: dict[str, int]) -> Iterator[tuple[Statement, list[tuple[object, ...]]]]:
+        """Every statement that measures something, with its rows; into `flags` goes how many facts each concerns."""
+        statements = self._compiled(query)
+        for statement in statements:
+            fetched = self._fetched(statement)
+            _count_flags(statement, fetched, flags)
+            if statement.measures:
+                yield statement, fetched
+        if gone := _gone(statements, self._state):
+            flags[FACTS_REMOVED] = gone
 
     def _compiled(self, query: Query) -> list[Statement]:
         if self._last is None or self._last[0] is not query:

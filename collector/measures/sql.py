@@ -80,16 +80,6 @@ class Tables:
     flags: tuple[Flag, ...]
 
 
-def compile_query(query: Query) -> list[Statement]:
-    """The statements whose rows, put together by step and dimensions, answer the query."""
-    tables = in_tables(query)
-    return [
-        *(over_table(facts, measures, tables.flags, query) for facts, measures in tables.facts),
-        *(over_looks(facts, measures, query) for facts, measures in tables.looks),
-        *(over_union(measure, query) for measure in tables.unions),
-    ]
-
-
 def in_tables(query: Query) -> Tables:
     """What the query needs, by table."""
     tables: dict[tuple[Facts, str | None], list[Measure]] = {}
@@ -284,17 +274,6 @@ _OF_UNION = {
     Kind.LATEST: "max(value)",
 }
 """How the values of several tables become one."""
-
-
-def over_union(measure: Measure, query: Query) -> Statement:
-    selects: list[str] = []
-    parameters: dict[str, object] = {}
-    reads: dict[str, Spans] = {}
-    for part in measure.parts:
-        select, reads[part.facts[0].table] = part_of_union(measure, part, query, parameters)
-        selects.append(select)
-    sql = put_together(measure, selects, query)
-    return Statement(sql, parameters, ((measure,),), reads=read_by(sql, reads, query))
 
 
 def part_of_union(measure: Measure, part: Measure, query: Query, parameters: dict[str, object]) -> tuple[str, Spans]:

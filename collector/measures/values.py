@@ -48,14 +48,13 @@ def values_of(measure: Measure, keys: Sequence[Key], columns: Columns, query: Qu
     said = columns.get(measure) or [UNSAID] * len(keys)
     match measure.kind:
         case Kind.MEAN:
-            scale, rounding = measure.scale, measure.rounding
-            means = [None if mean is UNSAID else cast("float | None", mean) for mean in said]
-            return [None if mean is None else _rounded(mean * scale, rounding) for mean in means]
+            known = (None if mean is UNSAID else cast("float | None", mean) for mean in said)
+            return [None if mean is None else _rounded(mean * measure.scale, measure.rounding) for mean in known]
         case Kind.LATEST | Kind.EARLIEST | Kind.SNAPSHOT if measure.unit == INSTANT:
             return [query.period.local(at) if isinstance(at, datetime) else None for at in said]
         case _:
-            known = zip(keys, said, strict=True)
-            return [_of_nothing(measure, key, query) if value is UNSAID else value for key, value in known]
+            rows = zip(keys, said, strict=True)
+            return [_of_nothing(measure, key, query) if value is UNSAID else value for key, value in rows]
 
 
 def _ratio(measure: Measure, above: object, below: object) -> float | None:

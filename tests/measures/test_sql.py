@@ -15,11 +15,14 @@ import pytest
 from collector.measures.catalogue import CATALOGUE
 from collector.measures.dimensions import DIMENSIONS
 from collector.measures.query import Query
-from collector.measures.sql import compile_query
+from collector.measures.rolled import compile_rolled
+from collector.measures.sources import State
 from collector.period import Grain
 from tests.measures.facts import DAY, period
 
 KEPT = Path(__file__).parent / "sql"
+FACTS_ALONE = State()
+"""Of a store that keeps no rollups."""
 BERLIN = period(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC), "Europe/Berlin")
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -48,7 +51,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def compiled(asked: dict[str, Any]) -> str:
-    statements = compile_query(Query.of(**{"period": DAY} | asked))
+    statements = compile_rolled(Query.of(**{"period": DAY} | asked), FACTS_ALONE)
     return "".join(f"{statement.sql};\n{_told(statement.parameters)}" for statement in statements)
 
 
@@ -90,11 +93,9 @@ def test_every_dimension_splits_something(dimension):
 def test_nothing_a_user_wrote_stands_in_the_sql(facts, written):
     query = Query.of("runs", period=DAY, by="app", where={"app": written, "!status": [written, "failed"]})
 
-    (statement,) = compile_query(query)
+    plain = Query.of("runs", period=DAY, by="app", where=["app:x", "!status:y", "!status:z"])
+    (statement,) = compile_rolled(query, FACTS_ALONE)
 
-    assert (
-        statement.sql
-        == compile_query(Query.of("runs", period=DAY, by="app", where=["app:x", "!status:y", "!status:z"]))[0].sql
-    )
+    assert statement.sql == compile_rolled(plain, FACTS_ALONE)[0].sql
     assert list(statement.parameters.values()).count(written) == 2
     assert facts.ask("runs", by="app", where={"app": written}).rows == []
