@@ -11,14 +11,9 @@ from collector.pull.endpoints import API_KEYS, DEBUG_STREAMS, MEMBERS, MODELS, S
 
 MESSAGES, NODES, FEEDBACK, CONVERSATIONS = "messages", "node-executions", "feedback", "conversations"
 
-STREAM_NAMES: tuple[str, ...] = tuple(
-    dict.fromkeys(
-        (
-            *(each.stream for table in (STREAMS, DEBUG_STREAMS) for listed in table.values() for each in listed),
-            *(MESSAGES, NODES, FEEDBACK, STATISTICS, *AROUND),
-        )
-    )
-)
+_LISTED = [each.stream for table in (STREAMS, DEBUG_STREAMS) for listed in table.values() for each in listed]
+
+STREAM_NAMES: tuple[str, ...] = tuple(dict.fromkeys((*_LISTED, MESSAGES, NODES, FEEDBACK, STATISTICS, *AROUND)))
 """What a pass can be told to read only."""
 
 BESIDE_A_DATABASE = frozenset({STATISTICS, MODELS[0].stream, MEMBERS.stream, API_KEYS.stream})
@@ -28,7 +23,5 @@ and the keys, which the database's role is not to see."""
 LISTED_RUNS = frozenset({"runs", "app-logs"})
 """The streams that list what ran for somebody."""
 
-RUN_LISTS = frozenset(
-    each.stream for table in (STREAMS, DEBUG_STREAMS) for listed in table.values() for each in listed
-) - {CONVERSATIONS}
+RUN_LISTS = frozenset(_LISTED) - {CONVERSATIONS}
 """The streams whose records Dify also tells one by one, by the id of a run."""

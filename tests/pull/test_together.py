@@ -23,6 +23,14 @@ async def fail(number: int) -> int:
     raise ValueError(str(number))
 
 
+async def wait_for_ever(ended: asyncio.Event) -> int:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended.set()
+    return 0
+
+
 async def all_of(questions: list[Callable[[], Awaitable[int]]], width: int) -> list[int]:
     return [answer async for answer in together(questions, width)]
 
@@ -60,29 +68,15 @@ async def test_of_several_failures_at_once_one_rises_and_the_others_are_not_comp
 async def test_a_failure_ends_those_that_still_go():
     ended = asyncio.Event()
 
-    async def wait_for_ever() -> int:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-        return 0
-
     with pytest.raises(ValueError, match="1"):
-        await all_of([wait_for_ever, partial(fail, 1)], 2)
+        await all_of([partial(wait_for_ever, ended), partial(fail, 1)], 2)
     assert ended.is_set()
 
 
 async def test_who_listens_no_more_ends_those_that_still_go():
     ended = asyncio.Event()
 
-    async def wait_for_ever() -> int:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-        return 0
-
-    async with aclosing(together([partial(answered, 1), wait_for_ever], 2)) as answers:
+    async with aclosing(together([partial(answered, 1), partial(wait_for_ever, ended)], 2)) as answers:
         async for answer in answers:
             assert answer == 1
             break

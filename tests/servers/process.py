@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.conftest import ROOT
-from tests.servers.ports import free_port as free_port
 
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
